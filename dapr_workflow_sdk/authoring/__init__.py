@@ -1,0 +1,1 @@
+"""What the author of a workflow touches: definitions, contexts, tasks, retry policies."""

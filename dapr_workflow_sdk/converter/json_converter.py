@@ -1,0 +1,252 @@
+"""Payloads as JSON text, typed by annotations.
+
+The text is what the official Dapr SDK for Python writes (``json.dumps`` with its default separators, dataclasses
+and namespaces marked with ``__durabletask_autoobject__``), so both can serve the same instance. On top of it come
+the types that SDK refuses: datetime, date, time, timedelta, UUID, Decimal, Enum and bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import json
+import logging
+import threading
+import typing
+import uuid
+from collections.abc import Callable
+from types import NoneType, SimpleNamespace
+from typing import Any, Protocol
+
+import msgspec
+
+from dapr_workflow_sdk.authoring.definitions import UNTYPED
+from dapr_workflow_sdk.errors import PayloadError
+
+logger = logging.getLogger("dapr_workflow_sdk.converter")
+
+MARKER = "__durabletask_autoobject__"
+_LEAVES = (dt.datetime, dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.Decimal, bytes, bytearray, msgspec.Struct)
+_PLAIN = (UNTYPED, Any, object, None, NoneType, SimpleNamespace)
+
+
+class Converter(Protocol):
+    """Turns values into payload text and back."""
+
+    def encode(self, value: Any) -> str:
+        """The payload text of a value.
+
+        Raises:
+            PayloadError: The value has none.
+        """
+        ...
+
+    def decode(self, text: str, wanted: Any = UNTYPED) -> Any:
+        """The value of a payload text, of the wanted type if there is one.
+
+        Raises:
+            PayloadError: The text is not a payload, or does not fit the type.
+        """
+        ...
+
+
+class JsonConverter:
+    """The converter of this package; see the module for what the text looks like."""
+
+    def __init__(self) -> None:
+        """Starts without knowing any type; each is looked at once."""
+        self._decoders: dict[Any, Callable[[str], Any] | None] = {}
+        self._lock = threading.Lock()
+
+    def encode(self, value: Any) -> str:
+        """The JSON text of a value.
+
+        Raises:
+            PayloadError: It holds something that JSON has no form for; the message names the type.
+        """
+        kind = type(value)
+        if kind is str:
+            return _quote(value)
+        if value is None:
+            return "null"
+        if kind is int:
+            return int.__repr__(value)
+        try:
+            if isinstance(value, tuple) and hasattr(value, "_fields"):
+                value = {**value._asdict(), MARKER: True}
+            return _dumps(value)
+        except RecursionError as error:
+            raise PayloadError(f"A value of type {kind.__name__} refers to itself, so it has no JSON text.") from error
+        except (TypeError, ValueError) as error:
+            raise PayloadError(
+                f"A value of type {kind.__name__} has no JSON text: {error}. Payloads are JSON: None, bool, int, float, "
+                "str, list, dict with string keys, dataclasses, pydantic models, enums, datetimes, UUIDs and Decimals."
+            ) from error
+
+    def decode(self, text: str, wanted: Any = UNTYPED) -> Any:
+        """The value of a JSON text.
+
+        Args:
+            text: The payload; an empty one, which some HTTP clients send, means None.
+            wanted: An annotation, or `UNTYPED` for plain JSON values.
+
+        Raises:
+            PayloadError: The text is not JSON, or does not fit `wanted`; the message says where.
+        """
+        if not text:
+            return None
+        if wanted is UNTYPED:
+            return _loads(text)
+        decoder = self._decoder(wanted)
+        if decoder is None or text == "null":
+            return _loads(text)
+        try:
+            return decoder(text)
+        except PayloadError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise PayloadError(
+                f"The payload {_shorten(text)} is not a {_type_name(wanted)}: {error}"
+            ) from error
+
+    def _decoder(self, wanted: Any) -> Callable[[str], Any] | None:
+        try:
+            return self._decoders[wanted]
+        except KeyError:
+            with self._lock:
+                decoder = _make_decoder(wanted)
+                self._decoders[wanted] = decoder
+            return decoder
+        except TypeError:  # An unhashable annotation, such as Annotated[..., []].
+            return _make_decoder(wanted)
+
+
+def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
+    """What reads a payload as `wanted`; None when plain JSON values are what is wanted or all that is possible."""
+    if any(wanted is plain for plain in _PLAIN) or isinstance(wanted, typing.TypeVar):
+        return None
+    validate = getattr(wanted, "model_validate", None)
+    if isinstance(wanted, type) and callable(validate):
+        validate_json = getattr(wanted, "model_validate_json", None)
+        if callable(validate_json):
+            return lambda text: _without_marker(text, wanted, validate, validate_json)
+        return lambda text: validate(_as_mapping(_loads(text)))
+    if isinstance(wanted, type) and issubclass(wanted, tuple) and hasattr(wanted, "_fields"):
+        return lambda text: _named_tuple(text, wanted)
+    try:
+        reader = msgspec.json.Decoder(wanted, dec_hook=_build_custom)
+    except TypeError as refusal:
+        adapter = _pydantic_adapter(wanted)
+        if adapter is None:
+            logger.warning("Values annotated as %s arrive as plain JSON: %s", _type_name(wanted), refusal)
+        return adapter
+
+    def read(text: str) -> Any:
+        try:
+            return reader.decode(text)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            # Python's JSON also has NaN and Infinity, which msgspec refuses.
+            return msgspec.convert(_loads(text), wanted, dec_hook=_build_custom)
+
+    return read
+
+
+def _without_marker(text: str, wanted: Any, validate: Any, validate_json: Any) -> Any:
+    # A model that forbids unknown fields must not trip over the marker of a dataclass that was sent in its place.
+    return validate(_as_mapping(_loads(text))) if MARKER in text else validate_json(text)
+
+
+def _named_tuple(text: str, wanted: Any) -> Any:
+    value = _as_mapping(_loads(text))
+    if isinstance(value, dict):
+        value = [value[name] for name in wanted._fields if name in value]
+    return msgspec.convert(value, wanted, dec_hook=_build_custom)
+
+
+def _pydantic_adapter(wanted: Any) -> Callable[[str], Any] | None:
+    try:
+        from pydantic import TypeAdapter
+    except ImportError:
+        return None
+    try:
+        adapter: Any = TypeAdapter(wanted)
+    except Exception:  # noqa: BLE001 - pydantic has many ways to refuse a type, all with the same meaning here
+        return None
+    return lambda text: adapter.validate_python(_strip(json.loads(text)))
+
+
+def _build_custom(wanted: Any, value: Any) -> Any:
+    """Builds what msgspec has no type for, inside of what it has one for."""
+    if isinstance(value, wanted):
+        return value
+    validate = getattr(wanted, "model_validate", None)
+    if callable(validate):
+        return validate(_strip(value))
+    raise TypeError(f"{wanted.__name__} cannot be built from JSON; make it a dataclass or a pydantic model")
+
+
+def _as_mapping(value: Any) -> Any:
+    return vars(value) if isinstance(value, SimpleNamespace) else value
+
+
+def _strip(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strip(item) for key, item in value.items() if key != MARKER}
+    return [_strip(item) for item in value] if isinstance(value, list) else value
+
+
+def _default(value: Any) -> Any:
+    """What the JSON encoder writes for a value it does not know."""
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and callable(getattr(type(value), "model_validate", None)):
+        try:
+            return dump(mode="json")
+        except TypeError:
+            return dump()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {**dataclasses.asdict(value), MARKER: True}
+    if isinstance(value, SimpleNamespace):
+        return {**vars(value), MARKER: True}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, _LEAVES):
+        return msgspec.to_builtins(value)
+    if isinstance(value, set | frozenset):
+        raise TypeError("a set has no order, which workflows need; pass sorted(...) of it")
+    # Applications teach the standard encoder about their types by replacing this method, as Dapr's quickstarts do.
+    return json.JSONEncoder.default(_ENCODER, value)
+
+
+def _object_hook(value: dict[str, Any]) -> Any:
+    return SimpleNamespace(**value) if value.pop(MARKER, False) else value
+
+
+def _loads(text: str) -> Any:
+    try:
+        if MARKER in text:
+            return json.loads(text, object_hook=_object_hook)
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:
+            end = -1
+        return value if end == len(text) else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise PayloadError(f"The payload {_shorten(text)} is not JSON: {error}") from error
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _type_name(wanted: Any) -> str:
+    return getattr(wanted, "__name__", None) or str(wanted)
+
+
+_ENCODER = json.JSONEncoder(default=_default)
+_scan = json.JSONDecoder().scan_once
+_quote = json.encoder.encode_basestring_ascii
+_dumps = _ENCODER.encode

@@ -1,0 +1,30 @@
+"""How a run ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dapr_workflow_sdk.errors import FailureDetails
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a run.
+
+    Attributes:
+        status: COMPLETED, FAILED, TERMINATED or CONTINUED_AS_NEW.
+        result: Payload text of the result, or of the next input when the run continues as new.
+        failure: Details if it failed.
+        save_events: Whether events that nobody waited for go to the next run.
+    """
+
+    status: pb.WorkflowStatus
+    result: str | None = None
+    failure: FailureDetails | None = None
+    save_events: bool = False
+
+    def failure_to_wire(self) -> pb.TaskFailureDetails | None:
+        """The failure in its wire form."""
+        return None if self.failure is None else failure_to_wire(self.failure)

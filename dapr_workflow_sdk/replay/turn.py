@@ -1,0 +1,88 @@
+"""A turn: past events and new events of one instance in, actions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dapr_workflow_sdk.authoring.definitions import Registry
+from dapr_workflow_sdk.converter import Converter
+from dapr_workflow_sdk.errors import NonDeterminismError
+from dapr_workflow_sdk.replay.instance import Instance
+from dapr_workflow_sdk.replay.outcome import Outcome
+from dapr_workflow_sdk.replay.parked import ParkedInstances
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOutput:
+    """What a turn asks of the task hub.
+
+    Attributes:
+        actions: Actions by id; empty if the instance waits or is suspended.
+        custom_status: The status as of this turn; task hubs forget it when it is not repeated.
+        outcome: How the run ended, or None if it goes on.
+        workflow_name: Name of the workflow, for logs.
+        notices: What should be written to a log.
+        replayed: How many events of the past were gone through.
+    """
+
+    actions: list[pb.WorkflowAction]
+    custom_status: str | None
+    outcome: Outcome | None
+    workflow_name: str
+    notices: list[str] = field(default_factory=list)
+    replayed: int = 0
+
+
+def run_turn(
+    instance_id: str,
+    past: Sequence[pb.HistoryEvent],
+    new: Sequence[pb.HistoryEvent],
+    registry: Registry,
+    converter: Converter,
+    parked: ParkedInstances,
+) -> TurnOutput:
+    """Runs an instance's code through its history and its new events.
+
+    Args:
+        instance_id: Id of the instance.
+        past: The committed history of the current execution, whole and in order.
+        new: Events to apply now, in order.
+        registry: Where the workflow's code is found.
+        converter: How payloads are read and written.
+        parked: Runs of earlier turns; one that fits goes on instead of starting over.
+
+    Whatever the code does, there is an answer: mistakes end the instance with an explanation.
+    """
+    resumed = parked.take(instance_id, past, registry)
+    if resumed is None:
+        instance, unseen = Instance(instance_id, registry, converter), past
+    else:
+        instance, unseen = resumed
+    mismatched = False
+    try:
+        instance.is_replaying = True
+        feed = instance.feed
+        for event in unseen:
+            feed(event)
+        instance.is_replaying = False
+        for event in new:
+            feed(event)
+    except NonDeterminismError as error:
+        mismatched = True
+        instance.fail_mismatch(error)
+    notices, instance.notices = instance.notices, []
+    output = TurnOutput(
+        actions=instance.actions(),
+        custom_status=instance.custom_status,
+        outcome=instance.outcome,
+        workflow_name=instance.workflow_name,
+        notices=notices,
+        replayed=len(unseen),
+    )
+    if mismatched or instance.outcome is not None:
+        instance.close()
+    else:
+        parked.keep(instance, len(past), new)
+    return output
