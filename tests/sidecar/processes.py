@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL = 0.01
-_STOP_GRACE = 10.0
+# An idle server ends in a few milliseconds. A daprd with a connected worker stops its engine as fast and then
+# waits without end for the worker to close the stream, so patience beyond this buys nothing.
+_STOP_GRACE = 1.0
 _KILL_TIMEOUT = 10.0
 _TAIL_BYTES = 64 * 1024
 # The second is all that daprd says about its HTTP port.

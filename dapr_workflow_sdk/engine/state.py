@@ -1,0 +1,139 @@
+"""What the engine keeps of an instance, and the plain data in which changes of it are told to a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
+
+# Activities are known by the generation that called them and the number of the call: numbers start over with every
+# generation, and results of an older one must not be taken for results of the current one.
+TaskKey = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRow:
+    """The scalar part of an instance, as a store keeps it. Times are nanoseconds since 1970."""
+
+    instance_id: str
+    name: str
+    execution_id: str
+    generation: int
+    created: int
+    updated: int
+    started: int | None
+    completed: int | None
+    scheduled: int | None
+    ended: pb.WorkflowStatus | None
+    suspended: bool
+    input: str | None
+    output: str | None
+    custom_status: str | None
+    failure: pb.TaskFailureDetails | None
+    parent: pb.ParentInstanceInfo | None
+
+
+@dataclass(slots=True)
+class InboxEvent:
+    """An event that waits for the next turn.
+
+    Attributes:
+        event: The event.
+        number: Its place in the stored inbox, or None if it is not stored there.
+        task: The activity whose stored row stands for this event until the turn that takes it is committed.
+        timer: The timer of which the same is true.
+    """
+
+    event: pb.HistoryEvent
+    number: int | None = None
+    task: TaskKey | None = None
+    timer: int | None = None
+
+
+@dataclass(slots=True)
+class InstanceState:
+    """An instance in memory. Only `transitions` changes it."""
+
+    row: InstanceRow
+    history: list[pb.HistoryEvent] = field(default_factory=list)
+    inbox: list[InboxEvent] = field(default_factory=list)
+    inbox_next: int = 0
+    tasks: dict[TaskKey, pb.ActivityRequest] = field(default_factory=dict)
+    timers: dict[int, int] = field(default_factory=dict)
+    children: dict[int, str] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def status(self) -> pb.WorkflowStatus:
+        """What clients are told."""
+        if self.row.ended is not None:
+            return self.row.ended
+        if self.row.suspended:
+            return pb.WORKFLOW_STATUS_SUSPENDED
+        return pb.WORKFLOW_STATUS_PENDING if self.row.started is None else pb.WORKFLOW_STATUS_RUNNING
+
+    @property
+    def ended(self) -> bool:
+        """Whether the instance has completed, failed or been terminated."""
+        return self.row.ended is not None
+
+
+@dataclass(slots=True)
+class Change:
+    """What one step changed of one instance: rows to write and rows to remove, all or none.
+
+    Attributes:
+        instance_id: The instance.
+        row: Its scalar part after the step; None removes the instance and everything it has.
+        renewed: Forget the stored history, inbox and timers first; the other fields bring the new ones.
+        history_start: Position of the first of `history`.
+        history: Events to append.
+        inbox_added: Numbers and events to add to the inbox.
+        inbox_removed: Numbers to remove from it.
+        tasks_added: Activities to run.
+        tasks_removed: Activities that have been run.
+        timers_added: Timers and when they fire.
+        timers_removed: Timers that have fired or are of no use any more.
+    """
+
+    instance_id: str
+    row: InstanceRow | None
+    renewed: bool = False
+    history_start: int = 0
+    history: list[pb.HistoryEvent] = field(default_factory=list)
+    inbox_added: list[tuple[int, pb.HistoryEvent]] = field(default_factory=list)
+    inbox_removed: list[int] = field(default_factory=list)
+    tasks_added: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=list)
+    tasks_removed: list[TaskKey] = field(default_factory=list)
+    timers_added: list[tuple[int, int]] = field(default_factory=list)
+    timers_removed: list[int] = field(default_factory=list)
+
+
+def describe(state: InstanceState, *, payloads: bool) -> pb.WorkflowState:
+    """The state of an instance as clients read it."""
+    row = state.row
+    wire = pb.WorkflowState(
+        instanceId=row.instance_id,
+        name=row.name,
+        workflowStatus=state.status,
+        createdTimestamp=timestamp_from_ns(row.created),
+        lastUpdatedTimestamp=timestamp_from_ns(row.updated),
+        executionId=text_of(row.execution_id),
+    )
+    if row.scheduled is not None:
+        wire.scheduledStartTimestamp.CopyFrom(timestamp_from_ns(row.scheduled))
+    if row.started is not None:
+        wire.startedAtTimestamp.CopyFrom(timestamp_from_ns(row.started))
+    if row.completed is not None:
+        wire.completedTimestamp.CopyFrom(timestamp_from_ns(row.completed))
+    if row.parent is not None:
+        wire.parentInstanceId.value = row.parent.workflowInstance.instanceId
+    if payloads:
+        for target, text in ((wire.input, row.input), (wire.output, row.output), (wire.customStatus, row.custom_status)):
+            if text is not None:
+                target.value = text
+                target.SetInParent()
+        if row.failure is not None:
+            wire.failureDetails.CopyFrom(row.failure)
+    return wire

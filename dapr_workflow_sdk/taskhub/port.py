@@ -1,0 +1,131 @@
+"""The task hub port: the one interface that workers, clients, servers and tests speak to.
+
+Two things implement it: `dapr_workflow_sdk.taskhub.channel.GrpcTaskHub`, over a gRPC channel to a Dapr sidecar or to
+the engine in another process, and `dapr_workflow_sdk.engine.hub.EngineHub`, the engine itself.
+
+What crosses the port are wire messages; in process they are handed over, not serialized, and must not be changed by
+whoever receives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+
+class Milestone(Enum):
+    """What a client waits for: the instance has begun, or it has ended."""
+
+    STARTED = "started"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOffer:
+    """What a worker offers when it subscribes.
+
+    Attributes:
+        turns: How many turns it takes at a time.
+        activities: How many activities it takes at a time. A Dapr sidecar ignores both and sends what it has.
+    """
+
+    turns: int
+    activities: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnItem:
+    """A turn to run: past and new events of one instance."""
+
+    instance_id: str
+    past: Sequence[pb.HistoryEvent]
+    new: Sequence[pb.HistoryEvent]
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityItem:
+    """An activity to run."""
+
+    request: pb.ActivityRequest
+    token: str
+
+
+WorkItem = TurnItem | ActivityItem
+
+
+class TaskHub(Protocol):
+    """Operations of a task hub.
+
+    Every operation may raise a `TaskHubError`; one that takes an instance id raises `WorkflowNotFoundError` for an
+    unknown one, except `state` and `wait`, which answer None.
+    """
+
+    @property
+    def description(self) -> str:
+        """Where this task hub is, for messages."""
+        ...
+
+    async def connect(self, timeout: float) -> None:
+        """Makes sure that the task hub answers, or raises `TaskHubUnavailableError` after `timeout` seconds."""
+        ...
+
+    async def start(self, request: pb.CreateInstanceRequest) -> str:
+        """Creates an instance and returns its id."""
+        ...
+
+    async def state(self, instance_id: str, *, payloads: bool) -> pb.WorkflowState | None:
+        """The current state of an instance."""
+        ...
+
+    async def wait(self, instance_id: str, until: Milestone, *, payloads: bool) -> pb.WorkflowState | None:
+        """Waits, without a limit of its own, and returns the state then."""
+        ...
+
+    async def raise_event(self, request: pb.RaiseEventRequest) -> None:
+        """Delivers an event; a finished instance ignores it."""
+        ...
+
+    async def suspend(self, request: pb.SuspendRequest) -> None:
+        """Suspends an instance; suspending twice changes nothing."""
+        ...
+
+    async def resume(self, request: pb.ResumeRequest) -> None:
+        """Resumes an instance; a running one is left as it is."""
+        ...
+
+    async def terminate(self, request: pb.TerminateRequest) -> None:
+        """Ends an instance, and its children if asked to; a finished one is left as it is."""
+        ...
+
+    async def purge(self, request: pb.PurgeInstancesRequest) -> int:
+        """Removes a finished instance, and its children if asked to; returns how many were removed."""
+        ...
+
+    async def history(self, instance_id: str) -> Sequence[pb.HistoryEvent]:
+        """The committed history of the current execution."""
+        ...
+
+    def work_items(self, offer: WorkerOffer) -> AbstractAsyncContextManager[AsyncIterator[WorkItem]]:
+        """Subscribes a worker: the items it is to run, until either side ends the subscription.
+
+        Items that were not completed when the subscription ends are handed to a worker again.
+        """
+        ...
+
+    async def complete_turn(self, response: pb.WorkflowResponse) -> None:
+        """Answers a turn. An answer nobody waits for is ignored."""
+        ...
+
+    async def complete_activity(self, response: pb.ActivityResponse) -> None:
+        """Answers an activity. An answer nobody waits for is ignored."""
+        ...
+
+    async def aclose(self) -> None:
+        """Lets go of whatever the port holds."""
+        ...
