@@ -25,6 +25,11 @@ class Alarm(Protocol):
 class Clock(Protocol):
     """Time in nanoseconds since 1970, UTC."""
 
+    @property
+    def jumps(self) -> bool:
+        """Whether `idle` does anything."""
+        ...
+
     def now(self) -> int:
         """The time now; never earlier than an answer given before."""
         ...
@@ -40,6 +45,8 @@ class Clock(Protocol):
 
 class SystemClock:
     """The clock of the machine."""
+
+    jumps = False
 
     def __init__(self) -> None:
         """Starts at the machine's time."""
@@ -84,6 +91,8 @@ class VirtualClock:
 
     With it a workflow that sleeps for a year finishes in microseconds.
     """
+
+    jumps = True
 
     def __init__(self, start: int = 1_767_225_600 * SECOND, *, auto_advance: bool = True) -> None:
         """Starts at `start` (nanoseconds since 1970; the first of January 2026 by default).

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dapr_workflow_sdk.authoring import tasks
 from dapr_workflow_sdk.replay.calls import Call, Place
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
@@ -15,12 +18,18 @@ _CHANGED = (
 )
 
 
+_NOT_OF_AUTHORS = (str(Path(os.__file__).parent), str(Path(tasks.__file__)))
+
+
 def waiting_place(running: Any) -> Place | None:
-    """File and line where a suspended generator or coroutine waits, in the innermost of its own code."""
+    """File and line where a suspended generator or coroutine waits, in the innermost code that is its author's."""
     place: Place | None = None
     while running is not None:
         frame: FrameType | None = getattr(running, "gi_frame", None) or getattr(running, "cr_frame", None)
-        if frame is None or frame.f_code.co_filename.endswith("authoring/tasks.py"):
+        if frame is None:
+            break
+        file = frame.f_code.co_filename
+        if place is not None and file.startswith(_NOT_OF_AUTHORS) and "site-packages" not in file:
             break
         place = (frame.f_code.co_filename, frame.f_lineno)
         running = getattr(running, "gi_yieldfrom", None) or getattr(running, "cr_await", None)

@@ -1,0 +1,1 @@
+"""The client: starts workflow instances and manages them."""

@@ -1,0 +1,80 @@
+"""What clients do, once: the synchronous face and any other differ only in who waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from dapr_workflow_sdk.client.requests import Requests
+from dapr_workflow_sdk.client.state import WorkflowState, read_state
+from dapr_workflow_sdk.converter import Converter
+from dapr_workflow_sdk.taskhub.port import Milestone, TaskHub
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+
+class ClientOperations:
+    """Client operations over a task hub; each runs on the SDK's own event loop."""
+
+    def __init__(self, hub: TaskHub, converter: Converter) -> None:
+        """Uses `hub`, and `converter` for payloads."""
+        self._hub = hub
+        self._requests = Requests(converter)
+
+    async def start(
+        self, workflow: Callable[..., Any] | str, value: Any, instance_id: str | None, start_at: datetime | None
+    ) -> str:
+        """Starts an instance."""
+        return await self._hub.start(self._requests.start(workflow, value, instance_id, start_at))
+
+    async def state(self, instance_id: str, payloads: bool) -> WorkflowState | None:
+        """Reads a state."""
+        wire = await self._hub.state(instance_id, payloads=payloads)
+        return None if wire is None else read_state(wire)
+
+    async def wait_for_start(self, instance_id: str, payloads: bool, timeout: float) -> WorkflowState | None:
+        """Waits for the first turn."""
+        return await self._wait(instance_id, Milestone.STARTED, payloads, timeout)
+
+    async def wait_for_completion(self, instance_id: str, payloads: bool, timeout: float) -> WorkflowState | None:
+        """Waits for the end."""
+        return await self._wait(instance_id, Milestone.COMPLETED, payloads, timeout)
+
+    async def _wait(
+        self, instance_id: str, until: Milestone, payloads: bool, timeout: float
+    ) -> WorkflowState | None:
+        waiting = self._hub.wait(instance_id, until, payloads=payloads)
+        try:
+            wire = await (asyncio.wait_for(waiting, timeout) if timeout > 0 else waiting)
+        except asyncio.TimeoutError:
+            step = "begun" if until is Milestone.STARTED else "ended"
+            raise TimeoutError(
+                f"Workflow instance {instance_id!r} has not {step} within {timeout:g} s at {self._hub.description}. "
+                "It goes on; is a worker that knows the workflow connected?"
+            ) from None
+        return None if wire is None else read_state(wire)
+
+    async def raise_event(self, instance_id: str, event_name: str, data: Any) -> None:
+        """Raises an event."""
+        await self._hub.raise_event(self._requests.raise_event(instance_id, event_name, data))
+
+    async def pause(self, instance_id: str) -> None:
+        """Suspends an instance."""
+        await self._hub.suspend(pb.SuspendRequest(instanceId=instance_id))
+
+    async def resume(self, instance_id: str) -> None:
+        """Resumes an instance."""
+        await self._hub.resume(pb.ResumeRequest(instanceId=instance_id))
+
+    async def terminate(self, instance_id: str, output: Any, recursive: bool) -> None:
+        """Ends an instance."""
+        await self._hub.terminate(self._requests.terminate(instance_id, output, recursive))
+
+    async def purge(self, instance_id: str, recursive: bool) -> int:
+        """Removes an instance."""
+        return await self._hub.purge(self._requests.purge(instance_id, recursive))
+
+    async def aclose(self) -> None:
+        """Closes the task hub."""
+        await self._hub.aclose()

@@ -1,0 +1,200 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from types import TracebackType
+from typing import Any, TypeVar
+
+from typing_extensions import Self
+
+from dapr_workflow_sdk.client.operations import ClientOperations
+from dapr_workflow_sdk.client.state import WorkflowState
+from dapr_workflow_sdk.converter import Converter, JsonConverter
+from dapr_workflow_sdk.portal import PORTAL
+from dapr_workflow_sdk.taskhub.connection import HasHub, open_hub
+
+R = TypeVar("R")
+
+
+class WorkflowClient:
+    """Starts workflow instances and manages them; safe to share between threads.
+
+    Without arguments it connects to the Dapr sidecar that the environment names, when it is first used; with
+    `engine` it uses an `EmbeddedEngine` of this process. It can be used in a ``with`` statement.
+
+    Every method that takes an instance id raises `WorkflowNotFoundError` for an unknown one, except the methods that
+    return a state: those return None. All of them raise `TaskHubUnavailableError` if nothing answers.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | str | None = None,
+        *,
+        engine: HasHub | None = None,
+        converter: Converter | None = None,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            host: Host of the sidecar; ``DAPR_GRPC_ENDPOINT`` or ``DAPR_RUNTIME_HOST`` by default, else 127.0.0.1.
+            port: gRPC port of the sidecar; ``DAPR_GRPC_PORT`` by default, else 50001.
+            engine: The engine to use instead.
+            converter: How payloads are written; JSON by default.
+
+        Raises:
+            ValueError: Both `engine` and an address are given, or the address makes no sense.
+        """
+        hub, self._owned = open_hub(engine, host, port)
+        self._operations = ClientOperations(hub, converter or JsonConverter())
+        self._closed = threading.Event()
+
+    def _call(self, operation: Callable[..., Coroutine[Any, Any, R]], *arguments: Any) -> R:
+        return PORTAL.call(operation, *arguments)
+
+    def schedule_new_workflow(
+        self,
+        workflow: Callable[..., Any] | str,
+        *,
+        input: Any = None,
+        instance_id: str | None = None,
+        start_at: datetime | None = None,
+    ) -> str:
+        """Starts an instance.
+
+        Args:
+            workflow: The workflow's function, or its name.
+            input: Its input; anything with a JSON text.
+            instance_id: Its id: letters, digits and ``_ - .``, at most 200; a new one by default. The id of a finished
+                instance may be used again: the new instance takes its place.
+            start_at: When to start; naive means UTC. At once by default, or if it is past.
+
+        Returns:
+            The id. A Dapr sidecar answers when the first turn is over, so a worker must be connected there; the
+            engine answers when the instance is durable.
+
+        Raises:
+            WorkflowAlreadyExistsError: An unfinished instance has the id.
+            InvalidOperationError: The id cannot be one.
+            PayloadError: The input has no JSON text.
+        """
+        return self._call(self._operations.start, workflow, input, instance_id, start_at)
+
+    def get_workflow_state(self, instance_id: str, *, fetch_payloads: bool = True) -> WorkflowState | None:
+        """The state of an instance now.
+
+        Args:
+            instance_id: Id of the instance.
+            fetch_payloads: Whether to bring input, output, custom status and failure details.
+
+        Returns:
+            The state, or None if there is no such instance.
+        """
+        return self._call(self._operations.state, instance_id, fetch_payloads)
+
+    def wait_for_workflow_start(
+        self, instance_id: str, *, fetch_payloads: bool = False, timeout_in_seconds: float = 0
+    ) -> WorkflowState | None:
+        """Waits until an instance has had its first turn.
+
+        Args:
+            instance_id: Id of the instance.
+            fetch_payloads: Whether to bring input, output, custom status and failure details.
+            timeout_in_seconds: How long to wait at most; 0 means for ever.
+
+        Returns:
+            The state then, or None if there is no such instance.
+
+        Raises:
+            TimeoutError: It has not begun in time.
+        """
+        return self._call(self._operations.wait_for_start, instance_id, fetch_payloads, timeout_in_seconds)
+
+    def wait_for_workflow_completion(
+        self, instance_id: str, *, fetch_payloads: bool = True, timeout_in_seconds: float = 0
+    ) -> WorkflowState | None:
+        """Waits until an instance has ended, well or badly.
+
+        Args:
+            instance_id: Id of the instance.
+            fetch_payloads: Whether to bring input, output, custom status and failure details.
+            timeout_in_seconds: How long to wait at most; 0 means for ever.
+
+        Returns:
+            The state then, or None if there is no such instance.
+
+        Raises:
+            TimeoutError: It has not ended in time.
+        """
+        return self._call(self._operations.wait_for_completion, instance_id, fetch_payloads, timeout_in_seconds)
+
+    def raise_workflow_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
+        """Raises an event for an instance; one that has ended ignores it.
+
+        Args:
+            instance_id: Id of the instance.
+            event_name: Name of the event; upper and lower case do not matter.
+            data: Its payload; anything with a JSON text.
+        """
+        self._call(self._operations.raise_event, instance_id, event_name, data)
+
+    def pause_workflow(self, instance_id: str) -> None:
+        """Suspends an instance: events and results are kept for it until it is resumed."""
+        self._call(self._operations.pause, instance_id)
+
+    def resume_workflow(self, instance_id: str) -> None:
+        """Lets a suspended instance go on."""
+        self._call(self._operations.resume, instance_id)
+
+    def terminate_workflow(self, instance_id: str, *, output: Any = None, recursive: bool = True) -> None:
+        """Ends an instance where it stands; running activities are not stopped, and their results are dropped.
+
+        Args:
+            instance_id: Id of the instance.
+            output: The result it ends with.
+            recursive: Whether its child workflows end, too.
+        """
+        self._call(self._operations.terminate, instance_id, output, recursive)
+
+    def purge_workflow(self, instance_id: str, recursive: bool = True) -> int:
+        """Removes a finished instance and its history.
+
+        Args:
+            instance_id: Id of the instance.
+            recursive: Whether its child workflows are removed, too.
+
+        Returns:
+            How many instances were removed.
+
+        Raises:
+            WorkflowNotFinishedError: It still runs.
+        """
+        return self._call(self._operations.purge, instance_id, recursive)
+
+    def close(self) -> None:
+        """Closes the connection. Closing twice does nothing."""
+        if self._owned and not self._closed.is_set():
+            self._closed.set()
+            PORTAL.call(self._operations.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Programs make a client per request and never close it: its channel must not outlive it.
+        closed = getattr(self, "_closed", None)
+        if closed is not None and self._owned and not closed.is_set():
+            closed.set()
+            try:
+                asyncio.run_coroutine_threadsafe(self._operations.aclose(), PORTAL.loop)
+            except RuntimeError:
+                return  # The interpreter ends, and the channel with it.

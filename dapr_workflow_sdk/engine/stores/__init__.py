@@ -1,0 +1,1 @@
+"""Stores: what keeps instances between turns and over restarts."""

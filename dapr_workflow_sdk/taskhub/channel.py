@@ -1,0 +1,243 @@
+"""A task hub at the other end of a gRPC channel: a Dapr sidecar, or the engine in another process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from dapr_workflow_sdk.errors import TaskHubError, TaskHubUnavailableError, WorkflowNotFoundError
+from dapr_workflow_sdk.taskhub.address import Address
+from dapr_workflow_sdk.taskhub.failures import of_call, unavailable
+from dapr_workflow_sdk.taskhub.port import ActivityItem, Milestone, TurnItem, WorkerOffer, WorkItem
+from dapr_workflow_sdk.taskhub.wire import methods
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+# A sidecar refuses pings more often than every eight seconds, and closes connections idle for longer than minutes.
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+# A completion is answered in milliseconds, but old sidecars hold on to one they do not know for a quarter of an hour.
+_COMPLETION_TIMEOUT = 30.0
+# A sidecar answers many operations only while a worker of the app is connected; without this it would never say so.
+_OPERATION_TIMEOUT = 60.0
+# A wait outlives a restart of the task hub, but not its end.
+_LONGEST_OUTAGE = 60.0
+_WAY_OUT = (
+    "Two ways out: start a task hub beside the program (`dapr-workflow run APP.py`, or `dapr run --app-id app -- "
+    "python APP.py`), or use one inside it: WorkflowRuntime(engine=EmbeddedEngine('workflows.db')) and "
+    "WorkflowClient(engine=...) with the same engine."
+)
+
+
+class GrpcTaskHub:
+    """The task hub port over a gRPC channel. All methods are to be called on the SDK's own event loop."""
+
+    def __init__(self, address: Address, *, api_token: str | None = None) -> None:
+        """Opens no connection yet.
+
+        Args:
+            address: Where the task hub is.
+            api_token: Token that a sidecar may ask for; ``DAPR_API_TOKEN`` by default, read anew at every call.
+        """
+        self._address = address
+        self._api_token = api_token
+        self._channel: grpc.aio.Channel | None = None
+        self._calls: dict[str, Any] = {}
+
+    @property
+    def description(self) -> str:
+        """Where this task hub is."""
+        return f"{self._address.target} ({self._address.source})"
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            if self._address.tls:
+                credentials = grpc.ssl_channel_credentials()
+                self._channel = grpc.aio.secure_channel(self._address.target, credentials, options=_OPTIONS)
+            else:
+                self._channel = grpc.aio.insecure_channel(self._address.target, options=_OPTIONS)
+        return self._channel
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        token = self._api_token or os.environ.get("DAPR_API_TOKEN")
+        return (("dapr-api-token", token),) if token else ()
+
+    def _stub(self, method: methods.Method) -> Any:
+        call = self._calls.get(method.name)
+        if call is None:
+            make = self._open().unary_stream if method is methods.GET_WORK_ITEMS else self._open().unary_unary
+            call = make(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+            self._calls[method.name] = call
+        return call
+
+    async def _call(
+        self,
+        method: methods.Method,
+        request: Message,
+        operation: str,
+        instance_id: str = "",
+        *,
+        timeout: float | None = _OPERATION_TIMEOUT,
+    ) -> Any:
+        try:
+            return await self._stub(method)(request, metadata=self._metadata(), timeout=timeout)
+        except grpc.RpcError as error:
+            raise of_call(error, operation, instance_id, self.description) from error
+
+    async def connect(self, timeout: float) -> None:
+        """Waits until the task hub says hello."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        problem = "nothing answered"
+        while (left := deadline - loop.time()) > 0:
+            try:
+                await self._call(methods.HELLO, Empty(), "say hello", timeout=min(left, 5.0))
+            except TaskHubUnavailableError as error:
+                problem = error.details()
+            except TaskHubError as error:
+                problem = error.details()
+                break
+            else:
+                return
+            await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
+        raise unavailable(
+            f"No Dapr sidecar and no engine answers at {self.description} within {timeout:g} s: {problem}. {_WAY_OUT}"
+        )
+
+    async def start(self, request: pb.CreateInstanceRequest) -> str:
+        """Starts an instance."""
+        response: pb.CreateInstanceResponse = await self._call(
+            methods.START, request, "start workflow", request.instanceId
+        )
+        return response.instanceId
+
+    async def state(self, instance_id: str, *, payloads: bool) -> pb.WorkflowState | None:
+        """Reads the state of an instance."""
+        request = pb.GetInstanceRequest(instanceId=instance_id, getInputsAndOutputs=payloads)
+        try:
+            response = await self._call(methods.GET, request, "read the state", instance_id)
+        except WorkflowNotFoundError:
+            return None
+        return _state(response)
+
+    async def wait(self, instance_id: str, until: Milestone, *, payloads: bool) -> pb.WorkflowState | None:
+        """Waits for an instance; a sidecar would wait for ever for one that does not exist, so that is asked first."""
+        found = await self.state(instance_id, payloads=payloads)
+        if found is None:
+            return None
+        method = methods.WAIT_START if until is Milestone.STARTED else methods.WAIT_COMPLETION
+        request = pb.GetInstanceRequest(instanceId=instance_id, getInputsAndOutputs=payloads)
+        loop = asyncio.get_running_loop()
+        pause, failing_since = 0.1, None
+        while True:
+            began = loop.time()
+            try:
+                return _state(await self._call(method, request, "wait", instance_id, timeout=None))
+            except TaskHubError as error:
+                # The task hub restarts, or moves its workers: the wait goes on where it was.
+                if error.code() not in _PASSING:
+                    raise
+                if failing_since is None or loop.time() - began > _LONGEST_OUTAGE:
+                    pause, failing_since = 0.1, loop.time()
+                if loop.time() - failing_since > _LONGEST_OUTAGE:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    async def raise_event(self, request: pb.RaiseEventRequest) -> None:
+        """Raises an event."""
+        await self._call(methods.RAISE_EVENT, request, f"raise event {request.name!r}", request.instanceId)
+
+    async def suspend(self, request: pb.SuspendRequest) -> None:
+        """Suspends an instance."""
+        await self._call(methods.SUSPEND, request, "pause", request.instanceId)
+
+    async def resume(self, request: pb.ResumeRequest) -> None:
+        """Resumes an instance."""
+        await self._call(methods.RESUME, request, "resume", request.instanceId)
+
+    async def terminate(self, request: pb.TerminateRequest) -> None:
+        """Terminates an instance."""
+        await self._call(methods.TERMINATE, request, "terminate", request.instanceId)
+
+    async def purge(self, request: pb.PurgeInstancesRequest) -> int:
+        """Purges an instance."""
+        response: pb.PurgeInstancesResponse = await self._call(methods.PURGE, request, "purge", request.instanceId)
+        return response.deletedInstanceCount
+
+    async def history(self, instance_id: str) -> Sequence[pb.HistoryEvent]:
+        """Reads the history of an instance; sidecars before 1.17 have no such call."""
+        request = pb.GetInstanceHistoryRequest(instanceId=instance_id)
+        response: pb.GetInstanceHistoryResponse = await self._call(
+            methods.HISTORY, request, "read the history", instance_id
+        )
+        return response.events
+
+    @asynccontextmanager
+    async def work_items(self, offer: WorkerOffer) -> AsyncIterator[AsyncIterator[WorkItem]]:
+        """Subscribes to work items."""
+        request = pb.GetWorkItemsRequest(
+            maxConcurrentWorkflowWorkItems=offer.turns, maxConcurrentActivityWorkItems=offer.activities
+        )
+        stream = self._stub(methods.GET_WORK_ITEMS)(request, metadata=self._metadata())
+        try:
+            yield self._items(stream)
+        finally:
+            stream.cancel()
+
+    async def _items(self, stream: Any) -> AsyncIterator[WorkItem]:
+        try:
+            async for item in stream:
+                kind = item.WhichOneof("request")
+                if kind == "workflowRequest":
+                    asked = item.workflowRequest
+                    yield TurnItem(asked.instanceId, asked.pastEvents, asked.newEvents, item.completionToken)
+                elif kind == "activityRequest":
+                    yield ActivityItem(item.activityRequest, item.completionToken)
+        except grpc.RpcError as error:
+            raise of_call(error, "receive work items", "", self.description) from error
+
+    async def complete_turn(self, response: pb.WorkflowResponse) -> None:
+        """Answers a turn."""
+        await self._call(
+            methods.COMPLETE_TURN, response, "complete a turn", response.instanceId, timeout=_COMPLETION_TIMEOUT
+        )
+
+    async def complete_activity(self, response: pb.ActivityResponse) -> None:
+        """Answers an activity."""
+        await self._call(
+            methods.COMPLETE_ACTIVITY, response, "complete an activity", response.instanceId, timeout=_COMPLETION_TIMEOUT
+        )
+
+    async def aclose(self) -> None:
+        """Closes the channel."""
+        channel, self._channel = self._channel, None
+        self._calls = {}
+        if channel is not None:
+            await channel.close(None)
+
+
+_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.CANCELLED)
+
+
+def _state(response: pb.GetInstanceResponse) -> pb.WorkflowState | None:
+    return response.workflowState if response.exists else None

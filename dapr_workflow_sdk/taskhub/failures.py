@@ -1,0 +1,87 @@
+"""Errors of task hub operations: one place for their texts, and for telling them from what a gRPC call answers.
+
+The quoted texts are Dapr's; clients in every language match on them.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from dapr_workflow_sdk.errors import (
+    InvalidOperationError,
+    TaskHubError,
+    TaskHubUnavailableError,
+    WorkflowAlreadyExistsError,
+    WorkflowNotFinishedError,
+    WorkflowNotFoundError,
+)
+
+NO_SUCH_INSTANCE = "no such instance exists"
+NOT_COMPLETED = "orchestration has not yet completed"
+_EXISTS = "already exists"
+
+
+def not_found(instance_id: str) -> WorkflowNotFoundError:
+    """No instance has the id."""
+    return WorkflowNotFoundError(
+        f"There is no workflow instance {instance_id!r}: {NO_SUCH_INSTANCE}. It was never started here, or has been "
+        "purged.",
+        code=grpc.StatusCode.NOT_FOUND,
+        details=NO_SUCH_INSTANCE,
+    )
+
+
+def already_exists(instance_id: str) -> WorkflowAlreadyExistsError:
+    """An unfinished instance has the id."""
+    details = f"an active workflow with ID '{instance_id}' already exists"
+    return WorkflowAlreadyExistsError(
+        f"Cannot start workflow instance {instance_id!r}: {details}. Wait for it, terminate it, or choose another id.",
+        code=grpc.StatusCode.ALREADY_EXISTS,
+        details=f"failed to create workflow instance: {details}",
+    )
+
+
+def not_finished(instance_id: str) -> WorkflowNotFinishedError:
+    """The instance still runs."""
+    return WorkflowNotFinishedError(
+        f"Cannot purge workflow instance {instance_id!r}: {NOT_COMPLETED}. Terminate it first, or wait for it.",
+        code=grpc.StatusCode.FAILED_PRECONDITION,
+        details=f"failed to purge orchestration state: {NOT_COMPLETED}",
+    )
+
+
+def invalid(message: str) -> InvalidOperationError:
+    """The request cannot be carried out as it stands."""
+    return InvalidOperationError(message, code=grpc.StatusCode.INVALID_ARGUMENT, details=message)
+
+
+def unavailable(message: str) -> TaskHubUnavailableError:
+    """Nothing answers."""
+    return TaskHubUnavailableError(message, code=grpc.StatusCode.UNAVAILABLE, details=message)
+
+
+def of_call(error: grpc.RpcError, operation: str, instance_id: str, where: str) -> TaskHubError:
+    """The error of this package for what a gRPC call answered.
+
+    Sidecars of different ages answer the same situation with different codes, often UNKNOWN, so the text decides
+    where the code does not.
+    """
+    code: grpc.StatusCode = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN  # pyright: ignore
+    details: str = (error.details() if hasattr(error, "details") else str(error)) or ""  # pyright: ignore
+    of = f" of workflow instance {instance_id!r}" if instance_id else ""
+    message = f"Cannot {operation}{of} at {where}: {details or code.name}"
+    if code is grpc.StatusCode.NOT_FOUND or NO_SUCH_INSTANCE in details:
+        return WorkflowNotFoundError(message, code=code, details=details)
+    if code is grpc.StatusCode.ALREADY_EXISTS or _EXISTS in details:
+        return WorkflowAlreadyExistsError(message, code=code, details=details)
+    if NOT_COMPLETED in details or "has not yet completed" in details:
+        return WorkflowNotFinishedError(message, code=code, details=details)
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return InvalidOperationError(message, code=code, details=details)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        message += ". A sidecar answers this only while a worker of the app is connected: is one running?"
+        return TaskHubUnavailableError(message, code=code, details=details)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        message += ". Is the sidecar running?"
+        return TaskHubUnavailableError(message, code=code, details=details)
+    return TaskHubError(message, code=code, details=details)

@@ -1,0 +1,1 @@
+"""The worker: takes work items from a task hub and runs workflows and activities."""

@@ -1,0 +1,134 @@
+"""Running activities."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from typing import Any
+
+from dapr_workflow_sdk.authoring.activity_context import WorkflowActivityContext
+from dapr_workflow_sdk.authoring.definitions import NO_DEFAULT, Definition, Registry
+from dapr_workflow_sdk.converter import Converter
+from dapr_workflow_sdk.errors import ActivityNotRegisteredError, PayloadError, describe_failure
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire
+from dapr_workflow_sdk.worker.threads import ActivityThreads
+
+logger = logging.getLogger("dapr_workflow_sdk.worker")
+
+
+class ActivityRunner:
+    """Turns activity requests into responses; a failure of any kind is a response, too."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        converter: Converter,
+        threads: ActivityThreads,
+        caller_loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Makes a runner.
+
+        Args:
+            registry: Where activities are found.
+            converter: How payloads are read and written.
+            threads: Where plain functions run.
+            caller_loop: Where ``async def`` activities run; the loop of the worker by default.
+        """
+        self._registry = registry
+        self._converter = converter
+        self._threads = threads
+        self._caller_loop = caller_loop
+
+    async def run(self, request: pb.ActivityRequest, token: str) -> pb.ActivityResponse:
+        """Runs one activity.
+
+        Raises:
+            asyncio.CancelledError: The worker stops and gives the activity up.
+        """
+        response = pb.ActivityResponse(
+            instanceId=request.workflowInstance.instanceId, taskId=request.taskId, completionToken=token
+        )
+        try:
+            text = await self._result(request)
+        except asyncio.CancelledError:
+            if asyncio.current_task() is not None and _is_cancelling():
+                raise
+            failure = describe_failure(RuntimeError(f"Activity {request.name!r} was cancelled."))
+            response.failureDetails.CopyFrom(failure_to_wire(failure))
+        except BaseException as error:  # noqa: BLE001 - whatever an activity raises is its result
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            logger.debug("Activity %s of %s failed", request.name, response.instanceId, exc_info=True)
+            response.failureDetails.CopyFrom(failure_to_wire(describe_failure(error)))
+        else:
+            if text is not None:
+                response.result.value = text
+        return response
+
+    async def _result(self, request: pb.ActivityRequest) -> str | None:
+        instance_id = request.workflowInstance.instanceId
+        definition = self._registry.find("activity", request.name)
+        if definition is None:
+            known = ", ".join(self._registry.names("activity")) or "none"
+            raise ActivityNotRegisteredError(
+                f"Activity {request.name!r}, called by instance {instance_id!r}, is not registered on this worker. "
+                f"Registered: {known}. Register it with @activity or runtime.register_activity(), under that name."
+            )
+        arguments = self._arguments(definition, request)
+        if inspect.iscoroutinefunction(definition.function):
+            value = await self._await(definition.function(*arguments))
+        else:
+            value = await self._threads.run(definition.function, *arguments)
+            if inspect.isawaitable(value):
+                # A plain function that returns a coroutine: a partial or a wrapper of an async activity.
+                value = await self._await(value)
+        if value is None:
+            return None
+        try:
+            return self._converter.encode(value)
+        except PayloadError as error:
+            raise PayloadError(
+                f"Activity {definition.name!r} ({definition.location}), called by instance {instance_id!r}, returned a "
+                f"result that cannot be stored. {error}"
+            ) from error
+
+    async def _await(self, work: Any) -> Any:
+        if self._caller_loop is None or self._caller_loop is asyncio.get_running_loop():
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_as_coroutine(work), self._caller_loop))
+
+    def _arguments(self, definition: Definition, request: pb.ActivityRequest) -> tuple[Any, ...]:
+        instance_id = request.workflowInstance.instanceId
+        context = WorkflowActivityContext(
+            workflow_id=instance_id,
+            task_id=request.taskId,
+            task_execution_id=request.taskExecutionId,
+            attempt=request.attempt or None,
+            name=request.name,
+        )
+        if not definition.takes_input:
+            return (context,)
+        if not request.input.value and definition.input_default is not NO_DEFAULT:
+            return (context,)
+        try:
+            return (context, self._converter.decode(request.input.value, definition.input_type))
+        except PayloadError as error:
+            raise PayloadError(
+                f"Activity {definition.name!r} ({definition.location}), called by instance {instance_id!r}, cannot "
+                f"read its input. {error}"
+            ) from error
+
+
+async def _as_coroutine(work: Any) -> Any:
+    return await work
+
+
+def _is_cancelling() -> bool:
+    """Whether the current task itself was cancelled, as opposed to something it awaited."""
+    task = asyncio.current_task()
+    cancelling = getattr(task, "cancelling", None)
+    return True if cancelling is None else bool(cancelling())
+
+

@@ -1,0 +1,153 @@
+"""What happens to each work item: turns run at once, activities as many at a time as configured."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+from dapr_workflow_sdk.authoring.definitions import Registry
+from dapr_workflow_sdk.converter import Converter
+from dapr_workflow_sdk.errors import describe_failure
+from dapr_workflow_sdk.replay.parked import ParkedInstances
+from dapr_workflow_sdk.replay.turn import run_turn
+from dapr_workflow_sdk.taskhub.port import ActivityItem, TaskHub, TurnItem, WorkItem
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire, text_of
+from dapr_workflow_sdk.worker.activities import ActivityRunner
+from dapr_workflow_sdk.worker.delivery import Session, deliver, oversize_activity, oversize_turn
+from dapr_workflow_sdk.worker.watchdog import TurnWatchdog
+
+logger = logging.getLogger("dapr_workflow_sdk.worker")
+
+# A sidecar sends all it has whatever is offered, and tears the stream down when the worker does not read for ten
+# seconds. So the worker reads on and keeps what it cannot run yet, up to a number no sane program reaches.
+MOST_QUEUED = 20_000
+
+
+class Dispatcher:
+    """Runs the work items of one worker."""
+
+    def __init__(
+        self,
+        hub: TaskHub,
+        registry: Registry,
+        converter: Converter,
+        runner: ActivityRunner,
+        parked: ParkedInstances,
+        watchdog: TurnWatchdog,
+        most_activities: int,
+    ) -> None:
+        """Ties the parts of a worker together; see `WorkflowRuntime` for what the numbers mean."""
+        self._hub = hub
+        self._registry = registry
+        self._converter = converter
+        self._runner = runner
+        self._parked = parked
+        self._watchdog = watchdog
+        self._most_activities = most_activities
+        self._queued: deque[tuple[ActivityItem, Session]] = deque()
+        self._activities: set[asyncio.Task[None]] = set()
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._draining = False
+
+    async def submit(self, item: WorkItem, session: Session) -> None:
+        """Takes an item; returns when the next one may be read."""
+        if self._draining:
+            return  # The task hub hands it out again when this worker's session ends.
+        if isinstance(item, TurnItem):
+            self._run_turn(item, session)
+        elif len(self._activities) < self._most_activities:
+            self._start(item, session)
+        else:
+            self._queued.append((item, session))
+            if len(self._queued) >= MOST_QUEUED:
+                self._room.clear()
+        # Items may come without a pause between them; completions and activities need the loop as well.
+        await asyncio.sleep(0)
+        await self._room.wait()
+
+    def _run_turn(self, item: TurnItem, session: Session) -> None:
+        self._watchdog.enter(item.instance_id)
+        try:
+            output = run_turn(
+                item.instance_id, item.past, item.new, self._registry, self._converter, self._parked
+            )
+        except Exception as error:
+            # A defect of this package must not leave the instance hanging without a word.
+            logger.exception("The turn of instance %s could not be run", item.instance_id)
+            complete = pb.CompleteWorkflowAction(
+                workflowStatus=pb.WORKFLOW_STATUS_FAILED, failureDetails=failure_to_wire(describe_failure(error))
+            )
+            response = pb.WorkflowResponse(
+                instanceId=item.instance_id,
+                actions=[pb.WorkflowAction(id=-1, completeWorkflow=complete)],
+                completionToken=item.token,
+            )
+        else:
+            for notice in output.notices:
+                logger.warning("%s %s: %s", output.workflow_name, item.instance_id, notice)
+            if output.outcome is not None and output.outcome.failure is not None:
+                logger.info("%s %s failed: %s", output.workflow_name, item.instance_id, output.outcome.failure)
+            response = pb.WorkflowResponse(
+                instanceId=item.instance_id,
+                actions=output.actions,
+                customStatus=text_of(output.custom_status),
+                completionToken=item.token,
+            )
+        finally:
+            self._watchdog.leave()
+        self._keep(self._deliveries, deliver(self._hub.complete_turn, response, session, oversize_turn))
+
+    def _start(self, item: ActivityItem, session: Session) -> None:
+        self._keep(self._activities, self._run_activity(item, session))
+
+    async def _run_activity(self, item: ActivityItem, session: Session) -> None:
+        response = await self._runner.run(item.request, item.token)
+        # The slot is free as soon as the activity has run; its completion waits for the disk on its own time.
+        self._keep(self._deliveries, deliver(self._hub.complete_activity, response, session, oversize_activity))
+        task = asyncio.current_task()
+        if task is not None:
+            self._activities.discard(task)
+        self._start_queued()
+
+    def _start_queued(self) -> None:
+        while self._queued and not self._draining and len(self._activities) < self._most_activities:
+            item, session = self._queued.popleft()
+            if not session.over:
+                self._start(item, session)
+        if len(self._queued) < MOST_QUEUED // 2:
+            self._room.set()
+
+    def _keep(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    @property
+    def running_activities(self) -> int:
+        """How many activities run now."""
+        return len(self._activities)
+
+    async def drain(self, timeout: float) -> int:
+        """Takes nothing new and waits for what runs; returns how many activities were given up.
+
+        Args:
+            timeout: Seconds to wait at most.
+        """
+        self._draining = True
+        self._queued.clear()
+        self._room.set()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while (busy := self._activities | self._deliveries) and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(busy, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        given_up = len(self._activities)
+        for task in [*self._activities, *self._deliveries]:
+            task.cancel()
+        self._parked.clear()
+        return given_up
