@@ -73,7 +73,7 @@ def flaky(ctx: WorkflowActivityContext, what: str) -> None:
 def count_run(ctx: WorkflowActivityContext, what: str) -> int:
     """How often it was called for the same thing."""
     tries[what] += 1
-    print(f"Run {tries[what]} of the {what.split()[0]}", flush=True)
+    print(f"Run {tries[what]} of the {what.partition(' ')[0]}", flush=True)
     return tries[what]
 
 

@@ -252,18 +252,21 @@ def shipment(ctx: WorkflowContext, order: Order) -> Generator[Task, Any, str]:
 
 def read_orders(path: Path) -> tuple[list[Order], list[str]]:
     """The orders of a file, and a complaint for each entry that is not a proper order."""
+    text = path.read_bytes()
+    position = 0
     orders: dict[str, Order] = {}
     malformed: list[str] = []
-    for number, entry in enumerate(msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw]), start=1):
+    for entry in map(bytes, msgspec.json.decode(text, type=list[msgspec.Raw])):
+        position = text.index(entry, position)
         try:
             order = msgspec.json.decode(entry, type=Order)
-        except msgspec.ValidationError as error:
-            malformed.append(f"entry {number}: {error}")
-            continue
-        if order.id in orders:
-            malformed.append(f"entry {number}: an order {order.id} stands before it")
-        else:
+            if order.id in orders:
+                raise ValueError(f"there is an order {order.id} before it")
             orders[order.id] = order
+        except ValueError as error:
+            line = 1 + text.count(b"\n", 0, position)
+            malformed.append(f"{path.name}:{line}: malformed order: {error}")
+        position += len(entry)
     return list(orders.values()), malformed
 
 
@@ -364,7 +367,7 @@ def main(argv: Sequence[str] | None = None, engine: EmbeddedEngine | None = None
     except (OSError, msgspec.DecodeError) as error:
         parser.error(f"cannot read {options.orders}: {error}")
     for complaint in malformed:
-        print(f"malformed {complaint}")
+        print(complaint)
 
     started = time.monotonic()
     with WorkflowRuntime(engine=engine), WorkflowClient(engine=engine) as client:

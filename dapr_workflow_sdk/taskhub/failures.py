@@ -68,7 +68,7 @@ def of_call(error: grpc.RpcError, operation: str, instance_id: str, where: str) 
     """
     code: grpc.StatusCode = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN  # pyright: ignore
     details: str = (error.details() if hasattr(error, "details") else str(error)) or ""  # pyright: ignore
-    of = f" of workflow instance {instance_id!r}" if instance_id else ""
+    of = f" (workflow instance {instance_id!r})" if instance_id else ""
     message = f"Cannot {operation}{of} at {where}: {details or code.name}"
     if code is grpc.StatusCode.NOT_FOUND or NO_SUCH_INSTANCE in details:
         return WorkflowNotFoundError(message, code=code, details=details)

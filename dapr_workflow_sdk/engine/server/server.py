@@ -1,0 +1,58 @@
+"""Both servers of one engine, started and stopped together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dapr_workflow_sdk.engine.hub import EngineHub
+from dapr_workflow_sdk.engine.server.grpc_server import GrpcServer
+from dapr_workflow_sdk.errors import RuntimeStateError
+
+if TYPE_CHECKING:
+    from dapr_workflow_sdk.engine.server.http_server import HttpServer
+
+
+class EngineServer:
+    """Serves an engine's hub over gRPC and, if asked to, HTTP."""
+
+    def __init__(self, hub: EngineHub, *, host: str, grpc_port: int, http_port: int | None) -> None:
+        """Listens nowhere yet; port 0 takes a free one."""
+        self._hub = hub
+        self._host = host
+        self._asked_grpc_port = grpc_port
+        self._asked_http_port = http_port
+        self._grpc: GrpcServer | None = None
+        self._http: HttpServer | None = None
+        self.grpc_port = 0
+        self.http_port: int | None = None
+
+    async def start(self) -> None:
+        """Begins to listen.
+
+        Raises:
+            RuntimeStateError: A port is taken, or the HTTP API needs packages that are not installed.
+        """
+        self._grpc = GrpcServer(self._hub)
+        self.grpc_port = await self._grpc.start(self._host, self._asked_grpc_port)
+        if self._asked_http_port is not None:
+            try:
+                from dapr_workflow_sdk.engine.server.http_server import HttpServer
+            except ImportError as error:
+                await self.stop()
+                raise RuntimeStateError(
+                    f"The engine's HTTP API needs the package {error.name}: pip install 'dapr-workflow-sdk[cli]'."
+                ) from error
+            try:
+                self._http = HttpServer(self._hub)
+                self.http_port = await self._http.start(self._host, self._asked_http_port)
+            except RuntimeStateError:
+                self._http = None
+                await self.stop()
+                raise
+
+    async def stop(self) -> None:
+        """Ends all connections."""
+        if self._http is not None:
+            await self._http.stop()
+        if self._grpc is not None:
+            await self._grpc.stop()
