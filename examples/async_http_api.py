@@ -79,10 +79,15 @@ def main(engine: EmbeddedEngine | None = None) -> None:
 
         status = call("GET", f"{workflows}/{instance_id}")
         while status["runtimeStatus"] in ("PENDING", "RUNNING"):
-            print(f"  {status['runtimeStatus']}: {status['properties'].get('dapr.workflow.custom_status')}")
+            show(status, "dapr.workflow.custom_status")
             time.sleep(0.25)
             status = call("GET", f"{workflows}/{instance_id}")
-        print(f"  {status['runtimeStatus']}: {status['properties'].get('dapr.workflow.output')}")
+        show(status, "dapr.workflow.output")
+
+
+def show(status: dict[str, Any], name: str) -> None:
+    """Prints a status and one of its properties, which are only there when they have a value."""
+    print(f"  {status['runtimeStatus']}: {status.get('properties', {}).get(name, '')}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""The task hubs that the conformance suite runs over, behind one face."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from dapr_workflow_sdk import EmbeddedEngine, WorkflowClient, WorkflowRuntime, WorkflowState
+from dapr_workflow_sdk.portal import PORTAL
+from dapr_workflow_sdk.taskhub.address import Address
+from dapr_workflow_sdk.taskhub.channel import GrpcTaskHub
+from dapr_workflow_sdk.taskhub.port import TaskHub
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+KINDS = ("memory", "sqlite", "grpc", "daprd")
+_RUN = f"{os.getpid():x}-{time.time_ns() & 0xFFFFFF:x}"
+_NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Hub:
+    """A task hub, a worker connected to it, and a client.
+
+    Attributes:
+        kind: One of `KINDS`.
+        engine: The engine, if the hub is one of this process.
+        grpc_port: The port, if it is not.
+        http_port: Port of the HTTP API, if it has one.
+        runtime: A running worker that all tests of the session share; register functions on it under fresh names.
+        client: A client.
+    """
+
+    kind: str
+    engine: EmbeddedEngine | None = None
+    grpc_port: int | None = None
+    http_port: int | None = None
+    runtime: WorkflowRuntime = field(init=False)
+    client: WorkflowClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runtime = self.new_runtime()
+        self.client = self.new_client()
+
+    @property
+    def is_daprd(self) -> bool:
+        """Whether this is the real sidecar."""
+        return self.kind == "daprd"
+
+    def new_runtime(self, **options: Any) -> WorkflowRuntime:
+        """Another worker for this hub, not started."""
+        if self.engine is not None:
+            return WorkflowRuntime(engine=self.engine, **options)
+        return WorkflowRuntime("127.0.0.1", self.grpc_port, **options)
+
+    def new_client(self) -> WorkflowClient:
+        """Another client for this hub."""
+        if self.engine is not None:
+            return WorkflowClient(engine=self.engine)
+        return WorkflowClient("127.0.0.1", self.grpc_port)
+
+    def port(self) -> TaskHub:
+        """The task hub port itself, for tests that play worker or client by hand; see `call`."""
+        if self.engine is not None:
+            return self.engine.hub
+        return GrpcTaskHub(Address(f"127.0.0.1:{self.grpc_port}", tls=False, source="the test"))
+
+    @staticmethod
+    def call(function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+        """Runs a coroutine function on the SDK's loop, where ports must be used."""
+        return PORTAL.call(function, *arguments)
+
+    @staticmethod
+    def fresh(name: str = "t") -> str:
+        """A name or id that nothing else in this run has."""
+        return f"{name}-{_RUN}-{next(_NUMBERS)}"
+
+    def workflow(self, function: F) -> F:
+        """Registers a workflow of one test under a fresh name."""
+        self.runtime.register_workflow(function, name=self.fresh(function.__name__))
+        return function
+
+    def activity(self, function: F) -> F:
+        """Registers an activity of one test under a fresh name."""
+        self.runtime.register_activity(function, name=self.fresh(function.__name__))
+        return function
+
+    def start(self, workflow: Callable[..., Any] | str, value: Any = None, *, instance_id: str | None = None) -> str:
+        """Starts an instance under a fresh id."""
+        return self.client.schedule_new_workflow(workflow, input=value, instance_id=instance_id or self.fresh("i"))
+
+    def finish(self, instance_id: str, timeout: float = 20) -> WorkflowState:
+        """Waits for an instance to end."""
+        state = self.client.wait_for_workflow_completion(instance_id, timeout_in_seconds=timeout)
+        assert state is not None, f"{instance_id} does not exist"
+        return state
+
+    def run(self, workflow: Callable[..., Any] | str, value: Any = None, *, timeout: float = 20) -> WorkflowState:
+        """Starts an instance and waits for it to end."""
+        return self.finish(self.start(workflow, value), timeout)
+
+    def eventually(self, condition: Callable[[], T], what: str, timeout: float = 10) -> T:
+        """Waits until a condition gives something true, and returns it."""
+        deadline = time.monotonic() + timeout
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+            time.sleep(0.01)
+        return found
+
+    def short(self, seconds: float = 0.2) -> timedelta:
+        """A short delay: a sidecar of 1.16 cuts timers to whole seconds, so there it is at least two."""
+        return timedelta(seconds=max(2.0, seconds) if self.is_daprd else seconds)
