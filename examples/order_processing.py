@@ -325,7 +325,7 @@ def process(client: WorkflowClient, orders: list[Order], parallel: int) -> tuple
                     results.append(result)
                     in_flight.remove(order)
                 elif state is not None:
-                    counts[(state.serialized_custom_status or "starting").strip('"').split()[0]] += 1
+                    counts[(state.serialized_custom_status or "starting").split()[0]] += 1
             show(counts + Counter(result.outcome for result in results))
             time.sleep(0.02)
     return results, finished_before
@@ -370,8 +370,12 @@ def main(argv: Sequence[str] | None = None, engine: EmbeddedEngine | None = None
         print(complaint)
 
     started = time.monotonic()
-    with WorkflowRuntime(engine=engine), WorkflowClient(engine=engine) as client:
-        results, finished_before = process(client, orders, max(1, options.parallel))
+    try:
+        with WorkflowRuntime(engine=engine), WorkflowClient(engine=engine) as client:
+            results, finished_before = process(client, orders, max(1, options.parallel))
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on from here.")
+        return 130
     elapsed = time.monotonic() - started
 
     counts = Counter({"completed": 0, "compensated": 0, "rejected": 0, "timed_out": 0, "failed": 0})
@@ -385,7 +389,7 @@ def main(argv: Sequence[str] | None = None, engine: EmbeddedEngine | None = None
         print(f"{outcome:<12} {count:>6} {totals.get(outcome, Decimal(0)):>12,.2f}")
     print(f"{counts.total()} entries in {elapsed:.1f} s")
     if finished_before:
-        print(f"{finished_before} of them were finished by an earlier run; another --db starts over.")
+        print(f"{finished_before} of them were finished by an earlier run; a new --db starts over.")
     if options.json:
         outcomes = {result.order_id: result.outcome for result in results}
         amounts = {outcome: f"{total:.2f}" for outcome, total in totals.items()}

@@ -1,0 +1,123 @@
+"""The subcommands and their options."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dapr_workflow_sdk import EmbeddedEngine, __version__
+from dapr_workflow_sdk.cli.program import run_program
+from dapr_workflow_sdk.cli.signals import StopSignals
+from dapr_workflow_sdk.engine.embedded import ServedEngine
+from dapr_workflow_sdk.errors import WorkflowError
+
+app = typer.Typer(
+    name="dapr-workflow",
+    help="Durable workflows on this machine: an engine in one SQLite file that workers and clients of Dapr workflows use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_errors = Console(stderr=True, highlight=False)
+
+# Ports of a Dapr sidecar, so that a program without any setting finds the engine.
+_DAPR_GRPC_PORT = 50001
+_DAPR_HTTP_PORT = 3500
+
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also write informational log lines.")]
+
+
+def _configure_logging(verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def _fail(message: str) -> typer.Exit:
+    _errors.print(f"dapr-workflow: {message}", style="red", markup=False, soft_wrap=True)
+    return typer.Exit(2)
+
+
+def _ready_line(served: ServedEngine, database: Path | None) -> str:
+    where = "in memory" if database is None else str(database)
+    http = "" if served.http_port is None else f", HTTP 127.0.0.1:{served.http_port}"
+    return f"Engine ready: gRPC 127.0.0.1:{served.grpc_port}{http}, {where}"
+
+
+@app.command()
+def run(
+    program: Annotated[Path, typer.Argument(help="The Python program to run.", show_default=False)],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="What the program gets, after --.", show_default=False)
+    ] = None,
+    db: Annotated[
+        Path | None,
+        typer.Option(help="The engine's SQLite file. [default: .dapr-workflow/PROGRAM.db]", show_default=False),
+    ] = None,
+    grpc_port: Annotated[int, typer.Option(help="gRPC port of the engine; 0 takes a free one.")] = 0,
+    http_port: Annotated[int, typer.Option(help="HTTP port of the engine; 0 takes a free one.")] = 0,
+    verbose: _Verbose = False,
+) -> None:
+    """Run a program beside an engine, as `dapr run` runs one beside a Dapr sidecar.
+
+    The engine's ports are in DAPR_GRPC_PORT and DAPR_HTTP_PORT of the program, where WorkflowRuntime and
+    WorkflowClient look for them. When the program ends the engine stops, and its exit code becomes that of this
+    command. Run it again and unfinished workflows go on.
+    """
+    _configure_logging(verbose)
+    if not program.is_file():
+        raise _fail(f"there is no program {program}")
+    database = db or Path(".dapr-workflow") / f"{program.stem}.db"
+    try:
+        with EmbeddedEngine(database) as engine, engine.serve(grpc_port=grpc_port, http_port=http_port) as served:
+            _errors.print(_ready_line(served, database), style="dim", markup=False, soft_wrap=True)
+            code = run_program(program, arguments or [], served)
+    except WorkflowError as error:
+        raise _fail(str(error)) from error
+    raise typer.Exit(code)
+
+
+@app.command()
+def engine(
+    db: Annotated[
+        Path | None, typer.Option(help="The engine's SQLite file; without it everything is lost when the engine stops.")
+    ] = None,
+    grpc_port: Annotated[int, typer.Option(help="gRPC port; 0 takes a free one.")] = _DAPR_GRPC_PORT,
+    http_port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = _DAPR_HTTP_PORT,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    verbose: _Verbose = False,
+) -> None:
+    """Run only the engine, in the foreground, for workers and clients of other processes.
+
+    Stop it with Ctrl-C or SIGTERM.
+    """
+    _configure_logging(verbose)
+    try:
+        with (
+            StopSignals() as signals,
+            EmbeddedEngine(db) as embedded,
+            embedded.serve(grpc_port=grpc_port, http_port=http_port, host=host) as served,
+        ):
+            print(_ready_line(served, db), flush=True)
+            signals.wait()
+    except WorkflowError as error:
+        raise _fail(str(error)) from error
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dapr-workflow-sdk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the command itself."""
