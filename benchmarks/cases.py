@@ -97,8 +97,8 @@ class Case:
 
 
 def of_events(shape: Shape, events: int, repeats: int) -> Case:
-    """The replay of a history of about so many events."""
-    activities = (events - 2) // 3 if shape == "chain" else (events - 3) // 2
+    """The replay of a history of at least so many events, by two at most."""
+    activities = -((2 - events) // 3) if shape == "chain" else -((3 - events) // 2)
     return Case("replay", shape, activities, repeats=repeats)
 
 

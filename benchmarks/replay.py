@@ -39,7 +39,11 @@ class Child:
         """Starts it."""
         self._flavour = flavour
         self._process = subprocess.Popen(
-            [sys.executable, str(_CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(_CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "GRPC_VERBOSITY": "NONE"},
         )
 
     def measure(self, case: Case, contestant: Contestant, history: Path | None) -> dict[str, float]:

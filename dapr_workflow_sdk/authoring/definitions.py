@@ -68,7 +68,8 @@ def name_of(function: Callable[..., Any]) -> str:
     if isinstance(official, str):
         return official
     if isinstance(function, functools.partial):
-        return name_of(function.func)
+        wrapped: Any = function
+        return name_of(wrapped.func)
     name = getattr(function, "__name__", None)
     if not isinstance(name, str) or name == "<lambda>":
         raise RegistrationError(f"{function!r} has no name of its own: give it one with name=...")
@@ -86,7 +87,7 @@ def define(kind: Kind, function: Callable[..., Any], name: str | None = None) ->
     chosen = name if name is not None else name_of(function)
     if not chosen:
         raise RegistrationError(f"A {kind} needs a name that is not empty.")
-    inner = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
+    inner = _innermost(function)
     location = _location(inner)
     if inspect.isasyncgenfunction(inner):
         raise RegistrationError(
@@ -129,6 +130,14 @@ def define(kind: Kind, function: Callable[..., Any], name: str | None = None) ->
         location=location,
         code=inner.__code__ if drives_itself and inner is function else None,
     )
+
+
+def _innermost(function: Callable[..., Any]) -> Any:
+    """The function that an author wrote, under partials and wrappers."""
+    if isinstance(function, functools.partial):
+        wrapped: Any = function
+        return _innermost(wrapped.func)
+    return inspect.unwrap(function)
 
 
 def _location(function: Any) -> str:
@@ -185,7 +194,7 @@ def _result_type(annotation: Any) -> Any:
             return arguments[2]
         if origin in (typing.get_origin(typing.Iterator[int]), typing.get_origin(typing.Iterable[int])):
             return UNTYPED
-    if isinstance(annotation, type) and issubclass(annotation, Generator | Coroutine):
+    if annotation in (Generator, Coroutine, typing.Generator, typing.Coroutine):
         return UNTYPED
     return annotation
 
@@ -196,7 +205,7 @@ def result_type_of(function: Callable[..., Any]) -> Any:
     recorded = getattr(function, _ATTRIBUTE, None)
     if isinstance(recorded, Definition):
         return recorded.result_type
-    inner = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
+    inner = _innermost(function)
     return _result_type(_Annotations(inner, f"{name_of(function)!r} ({_location(inner)})").of("return"))
 
 
@@ -312,10 +321,10 @@ def _decorate(kind: Kind, function: F, name: str | None) -> F:
 
 
 @overload
-def workflow(function: F, /) -> F: ...
+def workflow(function: F) -> F: ...
 @overload
 def workflow(*, name: str | None = None) -> Callable[[F], F]: ...
-def workflow(function: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+def workflow(function: F | None = None, *, name: str | None = None) -> F | Callable[[F], F]:
     """Makes a function a workflow, under its own name or another.
 
     The function stays as it is: a generator, an ``async def`` or a plain function that takes a
@@ -335,10 +344,10 @@ def workflow(function: F | None = None, /, *, name: str | None = None) -> F | Ca
 
 
 @overload
-def activity(function: F, /) -> F: ...
+def activity(function: F) -> F: ...
 @overload
 def activity(*, name: str | None = None) -> Callable[[F], F]: ...
-def activity(function: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+def activity(function: F | None = None, *, name: str | None = None) -> F | Callable[[F], F]:
     """Makes a function an activity, under its own name or another.
 
     The function stays as it is, ``def`` or ``async def``, and takes a `WorkflowActivityContext` and at most one

@@ -56,7 +56,7 @@ def run(
     ] = None,
     db: Annotated[
         Path | None,
-        typer.Option(help="The engine's SQLite file. [default: .dapr-workflow/PROGRAM.db]", show_default=False),
+        typer.Option(help="The engine's SQLite file; .dapr-workflow/PROGRAM.db by default.", show_default=False),
     ] = None,
     grpc_port: Annotated[int, typer.Option(help="gRPC port of the engine; 0 takes a free one.")] = 0,
     http_port: Annotated[int, typer.Option(help="HTTP port of the engine; 0 takes a free one.")] = 0,

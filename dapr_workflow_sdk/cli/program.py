@@ -41,8 +41,11 @@ def run_program(program: Path, arguments: Sequence[str], served: ServedEngine) -
 
 def _wait(child: subprocess.Popen[bytes], signals: StopSignals) -> int:
     # Python runs signal handlers on this thread only, so another one waits for the program.
-    waiting = threading.Thread(target=lambda: (child.wait(), signals.wake()), daemon=True)
-    waiting.start()
+    def wait_for_program() -> None:
+        child.wait()
+        signals.wake()
+
+    threading.Thread(target=wait_for_program, daemon=True).start()
     signals.wait()
     received = signals.received
     if received is None:

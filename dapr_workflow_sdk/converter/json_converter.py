@@ -18,7 +18,7 @@ import typing
 import uuid
 from collections.abc import Callable
 from types import NoneType, SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -66,7 +66,7 @@ class JsonConverter:
         Raises:
             PayloadError: It holds something that JSON has no form for; the message names the type.
         """
-        kind = type(value)
+        kind: Any = type(value)
         if kind is str:
             return _quote(value)
         if value is None:
@@ -74,8 +74,9 @@ class JsonConverter:
         if kind is int:
             return int.__repr__(value)
         try:
-            if isinstance(value, tuple) and hasattr(value, "_fields"):
-                value = {**value._asdict(), MARKER: True}
+            as_dict = getattr(kind, "_asdict", None)
+            if as_dict is not None and issubclass(kind, tuple):
+                value = {**as_dict(value), MARKER: True}
             return _dumps(value)
         except RecursionError as error:
             raise PayloadError(f"A value of type {kind.__name__} refers to itself, so it has no JSON text.") from error
@@ -133,10 +134,10 @@ def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
         if callable(validate_json):
             return lambda text: _without_marker(text, wanted, validate, validate_json)
         return lambda text: validate(_as_mapping(_loads(text)))
-    if isinstance(wanted, type) and issubclass(wanted, tuple) and hasattr(wanted, "_fields"):
+    if hasattr(wanted, "_fields") and hasattr(wanted, "_asdict"):
         return lambda text: _named_tuple(text, wanted)
     try:
-        reader = msgspec.json.Decoder(wanted, dec_hook=_build_custom)
+        reader: msgspec.json.Decoder[Any] = msgspec.json.Decoder(wanted, dec_hook=_build_custom)
     except TypeError as refusal:
         adapter = _pydantic_adapter(wanted)
         if adapter is None:
@@ -150,7 +151,8 @@ def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
             raise
         except msgspec.DecodeError:
             # Python's JSON also has NaN and Infinity, which msgspec refuses.
-            return msgspec.convert(_loads(text), wanted, dec_hook=_build_custom)
+            converted: Any = msgspec.convert(_loads(text), wanted, dec_hook=_build_custom)
+            return converted
 
     return read
 
@@ -163,8 +165,10 @@ def _without_marker(text: str, wanted: Any, validate: Any, validate_json: Any) -
 def _named_tuple(text: str, wanted: Any) -> Any:
     value = _as_mapping(_loads(text))
     if isinstance(value, dict):
-        value = [value[name] for name in wanted._fields if name in value]
-    return msgspec.convert(value, wanted, dec_hook=_build_custom)
+        fields = cast("dict[str, Any]", value)
+        value = [fields[name] for name in wanted._fields if name in fields]
+    converted: Any = msgspec.convert(value, wanted, dec_hook=_build_custom)
+    return converted
 
 
 def _pydantic_adapter(wanted: Any) -> Callable[[str], Any] | None:
@@ -195,20 +199,24 @@ def _as_mapping(value: Any) -> Any:
 
 def _strip(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _strip(item) for key, item in value.items() if key != MARKER}
-    return [_strip(item) for item in value] if isinstance(value, list) else value
+        return {key: _strip(item) for key, item in cast("dict[str, Any]", value).items() if key != MARKER}
+    if isinstance(value, list):
+        items: list[Any] = value
+        return [_strip(item) for item in items]
+    return value
 
 
 def _default(value: Any) -> Any:
     """What the JSON encoder writes for a value it does not know."""
     dump = getattr(value, "model_dump", None)
-    if callable(dump) and callable(getattr(type(value), "model_validate", None)):
+    kind: Any = type(value)
+    if callable(dump) and callable(getattr(kind, "model_validate", None)):
         try:
             return dump(mode="json")
         except TypeError:
             return dump()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {**dataclasses.asdict(value), MARKER: True}
+        return {**dataclasses.asdict(cast("Any", value)), MARKER: True}
     if isinstance(value, SimpleNamespace):
         return {**vars(value), MARKER: True}
     if isinstance(value, enum.Enum):
@@ -232,7 +240,7 @@ def _loads(text: str) -> Any:
         try:
             value, end = _scan(text, 0)
         except StopIteration:
-            end = -1
+            value, end = None, -1
         return value if end == len(text) else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise PayloadError(f"The payload {_shorten(text)} is not JSON: {error}") from error
@@ -247,6 +255,6 @@ def _type_name(wanted: Any) -> str:
 
 
 _ENCODER = json.JSONEncoder(default=_default)
-_scan = json.JSONDecoder().scan_once
+_scan: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder())["scan_once"]
 _quote = json.encoder.encode_basestring_ascii
 _dumps = _ENCODER.encode

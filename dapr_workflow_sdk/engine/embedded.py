@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -81,7 +81,7 @@ class EmbeddedEngine:
     @contextlib.contextmanager
     def serve(
         self, *, grpc_port: int = 0, http_port: int | None = None, host: str = "127.0.0.1"
-    ) -> Iterator[ServedEngine]:
+    ) -> Generator[ServedEngine, None, None]:
         """Lets other processes use this engine while the context is open, as they would use a Dapr sidecar.
 
         Args:

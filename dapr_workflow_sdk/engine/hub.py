@@ -14,9 +14,10 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from google.protobuf.wrappers_pb2 import StringValue
 
@@ -65,10 +66,10 @@ class _Live:
     state: InstanceState
     turn: _Turn | None = None
     queued: bool = False
-    alarms: dict[int, Alarm] = field(default_factory=dict)
+    alarms: dict[int, Alarm] = field(default_factory=dict[int, Alarm])
     start_alarm: Alarm | None = None
-    waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(default_factory=list)
-    acknowledgements: dict[TaskKey, asyncio.Future[None]] = field(default_factory=dict)
+    waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(default_factory=list[tuple[Milestone, asyncio.Future[None]]])
+    acknowledgements: dict[TaskKey, asyncio.Future[None]] = field(default_factory=dict[TaskKey, asyncio.Future[None]])
 
     @property
     def id(self) -> str:
@@ -276,7 +277,7 @@ class EngineHub:
         live = self._get(request.instanceId)
         if not live.state.ended and not live.state.row.suspended:
             event = event_at(self._clock.now())
-            event.executionSuspended.CopyFrom(pb.ExecutionSuspendedEvent(input=_given(request, "reason")))
+            event.executionSuspended.CopyFrom(pb.ExecutionSuspendedEvent(input=_reason(request)))
             await self._deliver(request.instanceId, event)
 
     async def resume(self, request: pb.ResumeRequest) -> None:
@@ -284,7 +285,7 @@ class EngineHub:
         live = self._get(request.instanceId)
         if not live.state.ended and live.state.row.suspended:
             event = event_at(self._clock.now())
-            event.executionResumed.CopyFrom(pb.ExecutionResumedEvent(input=_given(request, "reason")))
+            event.executionResumed.CopyFrom(pb.ExecutionResumedEvent(input=_reason(request)))
             await self._deliver(request.instanceId, event)
 
     async def terminate(self, request: pb.TerminateRequest) -> None:
@@ -294,7 +295,7 @@ class EngineHub:
             return
         event = event_at(self._clock.now())
         event.executionTerminated.CopyFrom(
-            pb.ExecutionTerminatedEvent(input=_given(request, "output"), recurse=request.recursive)
+            pb.ExecutionTerminatedEvent(input=request.output if request.HasField("output") else None, recurse=request.recursive)
         )
         await self._deliver(request.instanceId, event)
         if not live.state.ended:
@@ -363,7 +364,7 @@ class EngineHub:
     # ---- workers -------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def work_items(self, offer: WorkerOffer) -> AsyncIterator[AsyncIterator[WorkItem]]:
+    async def work_items(self, offer: WorkerOffer) -> AsyncGenerator[AsyncIterator[WorkItem], None]:
         """Subscribes a worker; when it leaves, others get what it had not finished."""
         self._check_open()
         worker = Subscription(offer)
@@ -656,8 +657,8 @@ class EngineHub:
         if self._closed:
             raise unavailable(f"{self.description} is closed.")
 
-    def _in_background(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -726,5 +727,5 @@ def _is_terminated(state: InstanceState) -> bool:
     return any(item.event.WhichOneof("eventType") == "executionTerminated" for item in state.inbox)
 
 
-def _given(request: pb.SuspendRequest | pb.ResumeRequest | pb.TerminateRequest, name: str) -> StringValue | None:
-    return getattr(request, name) if request.HasField(name) else None  # type: ignore[arg-type]
+def _reason(request: pb.SuspendRequest | pb.ResumeRequest) -> StringValue | None:
+    return request.reason if request.HasField("reason") else None

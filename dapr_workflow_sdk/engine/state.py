@@ -56,13 +56,13 @@ class InstanceState:
     """An instance in memory. Only `transitions` changes it."""
 
     row: InstanceRow
-    history: list[pb.HistoryEvent] = field(default_factory=list)
-    inbox: list[InboxEvent] = field(default_factory=list)
+    history: list[pb.HistoryEvent] = field(default_factory=list[pb.HistoryEvent])
+    inbox: list[InboxEvent] = field(default_factory=list[InboxEvent])
     inbox_next: int = 0
-    tasks: dict[TaskKey, pb.ActivityRequest] = field(default_factory=dict)
-    timers: dict[int, int] = field(default_factory=dict)
-    children: dict[int, str] = field(default_factory=dict)
-    attempts: dict[str, int] = field(default_factory=dict)
+    tasks: dict[TaskKey, pb.ActivityRequest] = field(default_factory=dict[TaskKey, pb.ActivityRequest])
+    timers: dict[int, int] = field(default_factory=dict[int, int])
+    children: dict[int, str] = field(default_factory=dict[int, str])
+    attempts: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def status(self) -> pb.WorkflowStatus:
@@ -101,13 +101,13 @@ class Change:
     row: InstanceRow | None
     renewed: bool = False
     history_start: int = 0
-    history: list[pb.HistoryEvent] = field(default_factory=list)
-    inbox_added: list[tuple[int, pb.HistoryEvent]] = field(default_factory=list)
-    inbox_removed: list[int] = field(default_factory=list)
-    tasks_added: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=list)
-    tasks_removed: list[TaskKey] = field(default_factory=list)
-    timers_added: list[tuple[int, int]] = field(default_factory=list)
-    timers_removed: list[int] = field(default_factory=list)
+    history: list[pb.HistoryEvent] = field(default_factory=list[pb.HistoryEvent])
+    inbox_added: list[tuple[int, pb.HistoryEvent]] = field(default_factory=list[tuple[int, pb.HistoryEvent]])
+    inbox_removed: list[int] = field(default_factory=list[int])
+    tasks_added: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=list[tuple[TaskKey, pb.ActivityRequest]])
+    tasks_removed: list[TaskKey] = field(default_factory=list[TaskKey])
+    timers_added: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    timers_removed: list[int] = field(default_factory=list[int])
 
 
 def describe(state: InstanceState, *, payloads: bool) -> pb.WorkflowState:

@@ -23,9 +23,9 @@ class Subscription:
     """
 
     offer: WorkerOffer
-    turns: set[str] = field(default_factory=set)
-    activities: set[str] = field(default_factory=set)
-    _outbox: asyncio.Queue[WorkItem | None] = field(default_factory=asyncio.Queue)
+    turns: set[str] = field(default_factory=set[str])
+    activities: set[str] = field(default_factory=set[str])
+    _outbox: asyncio.Queue[WorkItem | None] = field(default_factory=asyncio.Queue[WorkItem | None])
 
     @property
     def takes_turns(self) -> bool:

@@ -49,8 +49,8 @@ class Conclusion:
     """The outcome of a turn: what to commit, and what to do once that is durable."""
 
     change: Change
-    activities: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
+    activities: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=list[tuple[TaskKey, pb.ActivityRequest]])
+    messages: list[Message] = field(default_factory=list[Message])
 
 
 def event_at(moment: int, app_id: str = "", *, event_id: int = -1) -> pb.HistoryEvent:
@@ -94,7 +94,7 @@ def wants(state: InstanceState, event: pb.HistoryEvent, key: TaskKey | None = No
         return False
     kind = event.WhichOneof("eventType")
     if kind in ("taskCompleted", "taskFailed"):
-        return key in state.tasks and key is not None and key[0] == state.row.generation and not _has(state, key)
+        return key is not None and key in state.tasks and key[0] == state.row.generation and not _has(state, key)
     if kind == "timerFired":
         timer = event.timerFired.timerId
         return timer in state.timers and not any(item.timer == timer for item in state.inbox)

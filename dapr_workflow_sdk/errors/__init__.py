@@ -67,15 +67,18 @@ class FailureDetails:
         error_type: Class name of the exception, without its module.
         stack_trace: Formatted traceback of the failed code, or None when the other side sent none.
         cause: Details of the failure that led to this one, or None.
+        is_final: Whether the failed code said that trying again is useless, by a `NonRetryableError`.
     """
 
     message: str
     error_type: str
     stack_trace: str | None = None
     cause: FailureDetails | None = None
+    is_final: bool = False
 
     def __str__(self) -> str:
-        return f"{self.error_type}: {self.message}"
+        shown = f"{self.error_type}: {self.message}"
+        return shown if self.cause is None else f"{shown} (caused by {self.cause.error_type})"
 
 
 class WorkflowError(Exception):
@@ -149,4 +152,4 @@ def describe_failure(error: BaseException) -> FailureDetails:
     """
     stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     cause = error.details if isinstance(error, TaskFailedError) else None
-    return FailureDetails(str(error), type(error).__name__, stack, cause)
+    return FailureDetails(str(error), type(error).__name__, stack, cause, isinstance(error, NonRetryableError))

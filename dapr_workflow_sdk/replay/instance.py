@@ -67,7 +67,7 @@ from dapr_workflow_sdk.replay.calls import (
 from dapr_workflow_sdk.replay.explanation import mismatch, not_a_task, waiting_place
 from dapr_workflow_sdk.replay.outcome import Outcome
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import NEVER, failure_from_wire, naive_utc, text_of, timestamp_of, to_naive_utc
+from dapr_workflow_sdk.taskhub.wire.values import NEVER, failure_from_wire, failure_to_wire, naive_utc, text_of, timestamp_of, to_naive_utc
 
 _BEFORE_TIME = datetime(1000, 1, 1)
 _ZERO = timedelta(0)
@@ -503,7 +503,7 @@ class Instance:
             else failure_from_wire(failure)
         )
         retry = call.retry
-        if retry is not None and retry.policy.allows(details.error_type) and not (failure and failure.isNonRetriable):
+        if retry is not None and not details.is_final and retry.policy.allows(details.error_type):
             delay = retry.policy.next_delay(retry.attempts, retry.first_try)
             if delay is not None:
                 retry.attempts += 1
@@ -573,7 +573,8 @@ class Instance:
                 if not yielded._done:
                     self._awaited = yielded
                     return
-                settled = yielded
+                ready: Task[Any] = yielded
+                settled = ready
         except StopIteration as stop:
             self._end_returned(stop.value)
         except BaseException as error:  # noqa: BLE001 - whatever workflow code raises ends the instance, not the worker
@@ -647,7 +648,7 @@ class Instance:
             ]
         complete = pb.CompleteWorkflowAction(workflowStatus=outcome.status, result=text_of(outcome.result))
         if outcome.failure is not None:
-            complete.failureDetails.CopyFrom(outcome.failure_to_wire())
+            complete.failureDetails.CopyFrom(failure_to_wire(outcome.failure))
         if outcome.save_events:
             arrived = sorted((item for items in self._arrived.values() for item in items), key=lambda item: item[0])
             complete.carryoverEvents.extend(event for _, event in arrived)

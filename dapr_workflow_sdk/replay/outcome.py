@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from dapr_workflow_sdk.errors import FailureDetails
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,3 @@ class Outcome:
     result: str | None = None
     failure: FailureDetails | None = None
     save_events: bool = False
-
-    def failure_to_wire(self) -> pb.TaskFailureDetails | None:
-        """The failure in its wire form."""
-        return None if self.failure is None else failure_to_wire(self.failure)

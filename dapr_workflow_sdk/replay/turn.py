@@ -31,7 +31,7 @@ class TurnOutput:
     custom_status: str | None
     outcome: Outcome | None
     workflow_name: str
-    notices: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list[str])
     replayed: int = 0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +20,8 @@ from dapr_workflow_sdk.taskhub.failures import of_call, unavailable
 from dapr_workflow_sdk.taskhub.port import ActivityItem, Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+logger = logging.getLogger("dapr_workflow_sdk.taskhub")
 
 # A sidecar refuses pings more often than every eight seconds, and closes connections idle for longer than minutes.
 _OPTIONS: list[tuple[str, Any]] = [
@@ -37,6 +40,8 @@ _COMPLETION_TIMEOUT = 30.0
 _OPERATION_TIMEOUT = 60.0
 # A wait outlives a restart of the task hub, but not its end.
 _LONGEST_OUTAGE = 60.0
+# A sidecar that starts together with its app needs this long, in seconds, without anybody wondering.
+_QUIET_START = 3.0
 _WAY_OUT = (
     "Two ways out: start a task hub beside the program (`dapr-workflow run APP.py`, or `dapr run --app-id app -- "
     "python APP.py`), or use one inside it: WorkflowRuntime(engine=EmbeddedEngine('workflows.db')) and "
@@ -108,6 +113,7 @@ class GrpcTaskHub:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         problem = "nothing answered"
+        patience = loop.time() + _QUIET_START
         while (left := deadline - loop.time()) > 0:
             try:
                 await self._call(methods.HELLO, Empty(), "say hello", timeout=min(left, 5.0))
@@ -118,6 +124,9 @@ class GrpcTaskHub:
                 break
             else:
                 return
+            if patience <= loop.time():
+                patience = deadline
+                logger.warning("Nothing answers at %s yet; waiting for it up to %g s.", self.description, timeout)
             await asyncio.sleep(min(0.1, max(0.0, deadline - loop.time())))
         raise unavailable(
             f"No Dapr sidecar and no engine answers at {self.description} within {timeout:g} s: {problem}. {_WAY_OUT}"
@@ -193,7 +202,7 @@ class GrpcTaskHub:
         return response.events
 
     @asynccontextmanager
-    async def work_items(self, offer: WorkerOffer) -> AsyncIterator[AsyncIterator[WorkItem]]:
+    async def work_items(self, offer: WorkerOffer) -> AsyncGenerator[AsyncIterator[WorkItem], None]:
         """Subscribes to work items."""
         request = pb.GetWorkItemsRequest(
             maxConcurrentWorkflowWorkItems=offer.turns, maxConcurrentActivityWorkItems=offer.activities

@@ -115,18 +115,18 @@ class WorkflowRuntime:
         self._registry.add("activity", function, name)
 
     @overload
-    def workflow(self, function: F, /) -> F: ...
+    def workflow(self, function: F) -> F: ...
     @overload
     def workflow(self, *, name: str | None = None) -> Callable[[F], F]: ...
-    def workflow(self, function: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+    def workflow(self, function: F | None = None, *, name: str | None = None) -> F | Callable[[F], F]:
         """Decorates a function and registers it as a workflow of this worker; the function stays as it is."""
         return self._decorate(self.register_workflow, function, name)
 
     @overload
-    def activity(self, function: F, /) -> F: ...
+    def activity(self, function: F) -> F: ...
     @overload
     def activity(self, *, name: str | None = None) -> Callable[[F], F]: ...
-    def activity(self, function: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+    def activity(self, function: F | None = None, *, name: str | None = None) -> F | Callable[[F], F]:
         """Decorates a function and registers it as an activity of this worker; the function stays as it is."""
         return self._decorate(self.register_activity, function, name)
 

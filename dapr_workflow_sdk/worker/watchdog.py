@@ -24,7 +24,7 @@ class TurnWatchdog:
         self._current: tuple[str, float, int] | None = None
         self._active = threading.Event()
         self._thread: threading.Thread | None = None
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def enter(self, instance_id: str) -> None:
         """A turn begins on the calling thread."""
@@ -41,15 +41,15 @@ class TurnWatchdog:
 
     def stop(self) -> None:
         """Ends the thread."""
-        self._stopped = True
+        self._stopped.set()
         self._current = None
         self._active.set()
 
     def _watch(self) -> None:
         reported: tuple[str, float, int] | None = None
-        while not self._stopped:
+        while not self._stopped.is_set():
             self._active.wait()
-            time.sleep(self._limit / 2)
+            self._stopped.wait(self._limit / 2)
             current = self._current
             if current is None:
                 # Nothing ran when this thread looked: sleep until the next turn.

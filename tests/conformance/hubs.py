@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import httpx
+
 from dapr_workflow_sdk import EmbeddedEngine, WorkflowClient, WorkflowRuntime, WorkflowState
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.address import Address
 from dapr_workflow_sdk.taskhub.channel import GrpcTaskHub
 from dapr_workflow_sdk.taskhub.port import TaskHub
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,6 +78,33 @@ class Hub:
     def call(function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
         """Runs a coroutine function on the SDK's loop, where ports must be used."""
         return PORTAL.call(function, *arguments)
+
+    def ask(self, operation: Callable[[TaskHub], Coroutine[Any, Any, T]]) -> T:
+        """Runs an operation of the port itself, over a connection of its own."""
+
+        async def run() -> T:
+            port = self.port()
+            try:
+                return await operation(port)
+            finally:
+                if self.engine is None:
+                    await port.aclose()
+
+        return self.call(run)
+
+    def history(self, instance_id: str) -> list[pb.HistoryEvent]:
+        """The committed history of the current execution; a sidecar before 1.17 does not tell it."""
+
+        async def read(port: TaskHub) -> list[pb.HistoryEvent]:
+            return list(await port.history(instance_id))
+
+        return self.ask(read)
+
+    def http(self, method: str, path: str, content: bytes = b"") -> httpx.Response:
+        """The answer of the HTTP API to a request for a path below ``/v1.0/workflows/dapr/``."""
+        assert self.http_port is not None, f"{self.kind} has no HTTP API"
+        address = f"http://127.0.0.1:{self.http_port}/v1.0/workflows/dapr/{path}"
+        return httpx.request(method, address, content=content, trust_env=False, timeout=20)
 
     @staticmethod
     def fresh(name: str = "t") -> str:

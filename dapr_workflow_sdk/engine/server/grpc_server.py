@@ -102,7 +102,7 @@ class GrpcServer:
                 await context.abort(error.code(), error.details())
 
         return grpc.unary_unary_rpc_method_handler(
-            handle,  # type: ignore[arg-type]  # the stubs know the synchronous server's handlers only
+            handle,
             request_deserializer=method.request.FromString,
             response_serializer=method.response.SerializeToString,
         )

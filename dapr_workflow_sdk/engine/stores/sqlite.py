@@ -7,10 +7,14 @@ loop. A lock file beside the database keeps a second engine away, which would no
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
 
 from dapr_workflow_sdk.engine.state import Change, InstanceRow, InstanceState
 from dapr_workflow_sdk.engine.transitions import restore
@@ -38,11 +42,9 @@ CREATE TABLE IF NOT EXISTS timers (
   instance_id TEXT NOT NULL, timer_id INTEGER NOT NULL, fire_at INTEGER NOT NULL, PRIMARY KEY (instance_id, timer_id)
 ) WITHOUT ROWID;
 """
-_COLUMNS = (
-    "instance_id, name, execution_id, generation, created, updated, started, completed, scheduled, ended, suspended, "
-    "input, output, custom_status, failure, parent"
-)
-_PUT_INSTANCE = f"INSERT OR REPLACE INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * 16)})"
+_FIELDS = tuple(field.name for field in dataclasses.fields(InstanceRow))
+_COLUMNS = ", ".join(_FIELDS)
+_PUT_INSTANCE = f"INSERT OR REPLACE INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))})"
 _SYNCHRONOUS = frozenset({"FULL", "NORMAL", "EXTRA", "OFF"})
 
 
@@ -201,38 +203,20 @@ class SqliteStore:
         self._lock.release()
 
 
-def _to_columns(row: InstanceRow) -> tuple[object, ...]:
-    return (
-        row.instance_id,
-        row.name,
-        row.execution_id,
-        row.generation,
-        row.created,
-        row.updated,
-        row.started,
-        row.completed,
-        row.scheduled,
-        row.ended,
-        int(row.suspended),
-        row.input,
-        row.output,
-        row.custom_status,
-        None if row.failure is None else row.failure.SerializeToString(),
-        None if row.parent is None else row.parent.SerializeToString(),
-    )
+def _to_columns(row: InstanceRow) -> list[object]:
+    values = [getattr(row, name) for name in _FIELDS]
+    return [value.SerializeToString() if isinstance(value, Message) else value for value in values]
 
 
-def _from_columns(columns: tuple[object, ...]) -> InstanceRow:
-    *scalars, suspended, given, output, status, failure, parent = columns
-    return InstanceRow(
-        *scalars,  # type: ignore[arg-type]  # the order of _COLUMNS is that of the fields
-        bool(suspended),
-        given,  # type: ignore[arg-type]
-        output,  # type: ignore[arg-type]
-        status,  # type: ignore[arg-type]
-        pb.TaskFailureDetails.FromString(failure) if isinstance(failure, bytes) else None,
-        pb.ParentInstanceInfo.FromString(parent) if isinstance(parent, bytes) else None,
-    )
+def _from_columns(columns: Sequence[Any]) -> InstanceRow:
+    # The order of the columns is that of the fields.
+    row: dict[str, Any] = dict(zip(_FIELDS, columns, strict=True))
+    row["suspended"] = bool(row["suspended"])
+    if row["failure"] is not None:
+        row["failure"] = pb.TaskFailureDetails.FromString(row["failure"])
+    if row["parent"] is not None:
+        row["parent"] = pb.ParentInstanceInfo.FromString(row["parent"])
+    return InstanceRow(**row)
 
 
 class _FileLock:

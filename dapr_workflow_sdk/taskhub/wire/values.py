@@ -56,7 +56,7 @@ def failure_to_wire(details: FailureDetails) -> pb.TaskFailureDetails:
         errorMessage=details.message,
         stackTrace=text_of(details.stack_trace),
         innerFailure=None if details.cause is None else failure_to_wire(details.cause),
-        isNonRetriable=details.error_type == "NonRetryableError",
+        isNonRetriable=details.is_final,
     )
 
 
@@ -67,4 +67,5 @@ def failure_from_wire(details: pb.TaskFailureDetails) -> FailureDetails:
         error_type=details.errorType,
         stack_trace=details.stackTrace.value if details.HasField("stackTrace") else None,
         cause=failure_from_wire(details.innerFailure) if details.HasField("innerFailure") else None,
+        is_final=details.isNonRetriable,
     )
