@@ -90,7 +90,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "workflow": ("authoring.definitions", ""),
 }
 
-__all__ = [  # noqa: PLE0604 - the type checkers' view is above; a test compares the two
+__all__ = [
     "ActivityNotRegisteredError",
     "AuthoringError",
     "Converter",

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from dapr_workflow_sdk.errors import RegistrationError
 
@@ -68,8 +68,7 @@ def name_of(function: Callable[..., Any]) -> str:
     if isinstance(official, str):
         return official
     if isinstance(function, functools.partial):
-        wrapped: Any = function
-        return name_of(wrapped.func)
+        return name_of(cast("Any", function).func)
     name = getattr(function, "__name__", None)
     if not isinstance(name, str) or name == "<lambda>":
         raise RegistrationError(f"{function!r} has no name of its own: give it one with name=...")
@@ -96,7 +95,7 @@ def define(kind: Kind, function: Callable[..., Any], name: str | None = None) ->
         )
     if kind == "activity" and inspect.isgeneratorfunction(inner):
         raise RegistrationError(
-            f"activity {chosen!r} ({location}) is a generator. Only workflows yield; an activity does its work and returns."
+            f"activity {chosen!r} ({location}) is a generator. Only workflows yield; an activity works and returns."
         )
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -135,8 +134,7 @@ def define(kind: Kind, function: Callable[..., Any], name: str | None = None) ->
 def _innermost(function: Callable[..., Any]) -> Any:
     """The function that an author wrote, under partials and wrappers."""
     if isinstance(function, functools.partial):
-        wrapped: Any = function
-        return _innermost(wrapped.func)
+        return _innermost(cast("Any", function).func)
     return inspect.unwrap(function)
 
 

@@ -82,7 +82,10 @@ class RetryPolicy:
                 delay = longest
             elapsed += delay
         try:
-            if self.retry_timeout is not None and first_try + timedelta(seconds=elapsed) >= first_try + self.retry_timeout:
+            if (
+                self.retry_timeout is not None
+                and first_try + timedelta(seconds=elapsed) >= first_try + self.retry_timeout
+            ):
                 return None
             return timedelta(seconds=delay)
         except OverflowError:

@@ -17,7 +17,7 @@ from dapr_workflow_sdk.errors import WorkflowError
 
 app = typer.Typer(
     name="dapr-workflow",
-    help="Durable workflows on this machine: an engine in one SQLite file that workers and clients of Dapr workflows use.",
+    help="Durable workflows on this machine: an engine in one SQLite file, for workers and clients of Dapr workflows.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -41,9 +41,7 @@ class ClientOperations:
         """Waits for the end."""
         return await self._wait(instance_id, Milestone.COMPLETED, payloads, timeout)
 
-    async def _wait(
-        self, instance_id: str, until: Milestone, payloads: bool, timeout: float
-    ) -> WorkflowState | None:
+    async def _wait(self, instance_id: str, until: Milestone, payloads: bool, timeout: float) -> WorkflowState | None:
         waiting = self._hub.wait(instance_id, until, payloads=payloads)
         try:
             wire = await (asyncio.wait_for(waiting, timeout) if timeout > 0 else waiting)

@@ -66,7 +66,7 @@ class JsonConverter:
         Raises:
             PayloadError: It holds something that JSON has no form for; the message names the type.
         """
-        kind: Any = type(value)
+        kind = cast("Any", type(value))
         if kind is str:
             return _quote(value)
         if value is None:
@@ -82,8 +82,8 @@ class JsonConverter:
             raise PayloadError(f"A value of type {kind.__name__} refers to itself, so it has no JSON text.") from error
         except (TypeError, ValueError) as error:
             raise PayloadError(
-                f"A value of type {kind.__name__} has no JSON text: {error}. Payloads are JSON: None, bool, int, float, "
-                "str, list, dict with string keys, dataclasses, pydantic models, enums, datetimes, UUIDs and Decimals."
+                f"A value of type {kind.__name__} has no JSON text: {error}. Payloads are JSON: None, bool, int, "
+                "float, str, list, dict with string keys, dataclasses, pydantic models, enums, datetimes, UUIDs and Decimals."
             ) from error
 
     def decode(self, text: str, wanted: Any = UNTYPED) -> Any:
@@ -108,9 +108,7 @@ class JsonConverter:
         except PayloadError:
             raise
         except (TypeError, ValueError) as error:
-            raise PayloadError(
-                f"The payload {_shorten(text)} is not a {_type_name(wanted)}: {error}"
-            ) from error
+            raise PayloadError(f"The payload {_shorten(text)} is not a {_type_name(wanted)}: {error}") from error
 
     def _decoder(self, wanted: Any) -> Callable[[str], Any] | None:
         try:
@@ -132,7 +130,7 @@ def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
     if isinstance(wanted, type) and callable(validate):
         validate_json = getattr(wanted, "model_validate_json", None)
         if callable(validate_json):
-            return lambda text: _without_marker(text, wanted, validate, validate_json)
+            return lambda text: _without_marker(text, validate, validate_json)
         return lambda text: validate(_as_mapping(_loads(text)))
     if hasattr(wanted, "_fields") and hasattr(wanted, "_asdict"):
         return lambda text: _named_tuple(text, wanted)
@@ -151,13 +149,12 @@ def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
             raise
         except msgspec.DecodeError:
             # Python's JSON also has NaN and Infinity, which msgspec refuses.
-            converted: Any = msgspec.convert(_loads(text), wanted, dec_hook=_build_custom)
-            return converted
+            return cast("Any", msgspec.convert(_loads(text), wanted, dec_hook=_build_custom))
 
     return read
 
 
-def _without_marker(text: str, wanted: Any, validate: Any, validate_json: Any) -> Any:
+def _without_marker(text: str, validate: Any, validate_json: Any) -> Any:
     # A model that forbids unknown fields must not trip over the marker of a dataclass that was sent in its place.
     return validate(_as_mapping(_loads(text))) if MARKER in text else validate_json(text)
 
@@ -209,7 +206,7 @@ def _strip(value: Any) -> Any:
 def _default(value: Any) -> Any:
     """What the JSON encoder writes for a value it does not know."""
     dump = getattr(value, "model_dump", None)
-    kind: Any = type(value)
+    kind = cast("Any", type(value))
     if callable(dump) and callable(getattr(kind, "model_validate", None)):
         try:
             return dump(mode="json")

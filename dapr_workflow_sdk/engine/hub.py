@@ -68,7 +68,9 @@ class _Live:
     queued: bool = False
     alarms: dict[int, Alarm] = field(default_factory=dict[int, Alarm])
     start_alarm: Alarm | None = None
-    waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(default_factory=list[tuple[Milestone, asyncio.Future[None]]])
+    waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(
+        default_factory=list[tuple[Milestone, asyncio.Future[None]]]
+    )
     acknowledgements: dict[TaskKey, asyncio.Future[None]] = field(default_factory=dict[TaskKey, asyncio.Future[None]])
 
     @property
@@ -295,7 +297,9 @@ class EngineHub:
             return
         event = event_at(self._clock.now())
         event.executionTerminated.CopyFrom(
-            pb.ExecutionTerminatedEvent(input=request.output if request.HasField("output") else None, recurse=request.recursive)
+            pb.ExecutionTerminatedEvent(
+                input=request.output if request.HasField("output") else None, recurse=request.recursive
+            )
         )
         await self._deliver(request.instanceId, event)
         if not live.state.ended:
@@ -506,9 +510,7 @@ class EngineHub:
             self._make_ready(other)
         self._pump()
 
-    def _pass_on(
-        self, sender: _Live, message: Message, now: int, changes: list[Change], woken: list[_Live]
-    ) -> None:
+    def _pass_on(self, sender: _Live, message: Message, now: int, changes: list[Change], woken: list[_Live]) -> None:
         """Delivers a message between two instances in the sender's own transaction."""
         if message.creates:
             started = message.event.executionStarted
@@ -642,7 +644,7 @@ class EngineHub:
             if state is None:
                 return None
             live = _Live(state)
-            if remember and not state.ended or state.tasks:
+            if (remember and not state.ended) or state.tasks:
                 self._live[instance_id] = live
         return live
 

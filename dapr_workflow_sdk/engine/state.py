@@ -104,7 +104,9 @@ class Change:
     history: list[pb.HistoryEvent] = field(default_factory=list[pb.HistoryEvent])
     inbox_added: list[tuple[int, pb.HistoryEvent]] = field(default_factory=list[tuple[int, pb.HistoryEvent]])
     inbox_removed: list[int] = field(default_factory=list[int])
-    tasks_added: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=list[tuple[TaskKey, pb.ActivityRequest]])
+    tasks_added: list[tuple[TaskKey, pb.ActivityRequest]] = field(
+        default_factory=list[tuple[TaskKey, pb.ActivityRequest]]
+    )
     tasks_removed: list[TaskKey] = field(default_factory=list[TaskKey])
     timers_added: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     timers_removed: list[int] = field(default_factory=list[int])
@@ -130,7 +132,11 @@ def describe(state: InstanceState, *, payloads: bool) -> pb.WorkflowState:
     if row.parent is not None:
         wire.parentInstanceId.value = row.parent.workflowInstance.instanceId
     if payloads:
-        for target, text in ((wire.input, row.input), (wire.output, row.output), (wire.customStatus, row.custom_status)):
+        for target, text in (
+            (wire.input, row.input),
+            (wire.output, row.output),
+            (wire.customStatus, row.custom_status),
+        ):
             if text is not None:
                 target.value = text
                 target.SetInParent()

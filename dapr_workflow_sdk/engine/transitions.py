@@ -49,7 +49,9 @@ class Conclusion:
     """The outcome of a turn: what to commit, and what to do once that is durable."""
 
     change: Change
-    activities: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=list[tuple[TaskKey, pb.ActivityRequest]])
+    activities: list[tuple[TaskKey, pb.ActivityRequest]] = field(
+        default_factory=list[tuple[TaskKey, pb.ActivityRequest]]
+    )
     messages: list[Message] = field(default_factory=list[Message])
 
 
@@ -61,9 +63,7 @@ def event_at(moment: int, app_id: str = "", *, event_id: int = -1) -> pb.History
     return event
 
 
-def create(
-    started: pb.HistoryEvent, moment: int, generation: int
-) -> tuple[InstanceState, Change]:
+def create(started: pb.HistoryEvent, moment: int, generation: int) -> tuple[InstanceState, Change]:
     """A new instance, whose first event is `started`."""
     content = started.executionStarted
     row = InstanceRow(
@@ -219,7 +219,7 @@ def conclude(
         elif kind == "sendEvent":
             _send_event(action, moment, app_id, recorded, conclusion)
         elif kind == "terminateWorkflow":
-            _send_termination(action, moment, app_id, conclusion)
+            _send_termination(action, moment, conclusion)
         elif kind == "createDetachedWorkflow":
             _start_detached(action, moment, app_id, recorded, conclusion)
         elif kind == "completeWorkflow":
@@ -416,16 +416,14 @@ def _send_event(
     asked = action.sendEvent
     data = asked.data if asked.HasField("data") else None
     sent = event_at(moment, app_id, event_id=action.id)
-    sent.eventSent.CopyFrom(
-        pb.EventSentEvent(instanceId=asked.instance.instanceId, name=asked.name, input=data)
-    )
+    sent.eventSent.CopyFrom(pb.EventSentEvent(instanceId=asked.instance.instanceId, name=asked.name, input=data))
     recorded.append(sent)
     raised = event_at(moment)
     raised.eventRaised.CopyFrom(pb.EventRaisedEvent(name=asked.name, input=data))
     conclusion.messages.append(Message(asked.instance.instanceId, raised))
 
 
-def _send_termination(action: pb.WorkflowAction, moment: int, app_id: str, conclusion: Conclusion) -> None:
+def _send_termination(action: pb.WorkflowAction, moment: int, conclusion: Conclusion) -> None:
     asked = action.terminateWorkflow
     event = event_at(moment)
     event.executionTerminated.CopyFrom(
@@ -512,9 +510,9 @@ def _end(
         output=result.value if result is not None else None,
         failure=failure,
     )
-    if terminated is not None and terminated.executionTerminated.recurse:
-        if asked.workflowStatus == pb.WORKFLOW_STATUS_TERMINATED:
-            conclusion.messages.extend(Message(child, terminated) for child in state.children.values())
+    was_terminated = terminated is not None and asked.workflowStatus == pb.WORKFLOW_STATUS_TERMINATED
+    if terminated is not None and was_terminated and terminated.executionTerminated.recurse:
+        conclusion.messages.extend(Message(child, terminated) for child in state.children.values())
     if row.parent is not None:
         conclusion.messages.append(_to_parent(row.parent, asked, moment))
     # Nobody takes what is left: timers stop, the inbox empties. Activities that nobody waited for still run.
@@ -545,9 +543,7 @@ def _to_parent(parent: pb.ParentInstanceInfo, asked: pb.CompleteWorkflowAction, 
                 failureDetails=asked.failureDetails if asked.HasField("failureDetails") else None,
             )
         )
-    return Message(
-        parent.workflowInstance.instanceId, event, for_execution=parent.workflowInstance.executionId.value
-    )
+    return Message(parent.workflowInstance.instanceId, event, for_execution=parent.workflowInstance.executionId.value)
 
 
 def refused_child(action_id: int, child_id: str, moment: int) -> pb.HistoryEvent:

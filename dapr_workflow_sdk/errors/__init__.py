@@ -9,7 +9,7 @@
     |   `-- ActivityNotRegisteredError
     |-- AuthoringError                   workflow code did what a workflow cannot do
     |-- NonDeterminismError              workflow code no longer matches its recorded history
-    |-- PayloadError                     a value cannot be written to, or read from, its payload text (also a ValueError)
+    |-- PayloadError                     a value does not fit its payload text (also a ValueError)
     |-- TaskFailedError                  an activity or child workflow failed; raised where the workflow waits for it
     |-- NonRetryableError                raise it in an activity: the failure is final, no retry policy applies
     |-- RuntimeStateError                a worker was used out of order (also a RuntimeError)

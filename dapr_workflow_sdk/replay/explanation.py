@@ -57,7 +57,13 @@ def history_call(event: pb.HistoryEvent) -> str:
 
 
 def mismatch(
-    workflow: str, instance_id: str, event: pb.HistoryEvent, found: Call | None, place: Place | None, *, ending: str | None
+    workflow: str,
+    instance_id: str,
+    event: pb.HistoryEvent,
+    found: Call | None,
+    place: Place | None,
+    *,
+    ending: str | None,
 ) -> str:
     """Why a recorded call and the code do not fit."""
     expected = f"call {event.eventId} of its history is {history_call(event)}"
@@ -67,7 +73,8 @@ def mismatch(
         actual = f"the code now {ending} before it"
     else:
         actual = f"the code now makes no such call and waits at {at(place)}"
-    return f"Workflow {workflow!r}, instance {instance_id!r}, no longer matches its history: {expected}, but {actual}. {_CHANGED}"
+    who = f"Workflow {workflow!r}, instance {instance_id!r}"
+    return f"{who}, no longer matches its history: {expected}, but {actual}. {_CHANGED}"
 
 
 def not_a_task(workflow: str, instance_id: str, value: Any, place: Place | None, *, awaited: bool) -> str:

@@ -67,9 +67,17 @@ from dapr_workflow_sdk.replay.calls import (
 from dapr_workflow_sdk.replay.explanation import mismatch, not_a_task, waiting_place
 from dapr_workflow_sdk.replay.outcome import Outcome
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import NEVER, failure_from_wire, failure_to_wire, naive_utc, text_of, timestamp_of, to_naive_utc
+from dapr_workflow_sdk.taskhub.wire.values import (
+    NEVER,
+    failure_from_wire,
+    failure_to_wire,
+    naive_utc,
+    text_of,
+    timestamp_of,
+    to_naive_utc,
+)
 
-_BEFORE_TIME = datetime(1000, 1, 1)
+_BEFORE_TIME = datetime(1000, 1, 1)  # noqa: DTZ001 - naive as in the official SDK
 _ZERO = timedelta(0)
 # A suspended instance still reacts to these; everything else waits for it to be resumed.
 _NOT_HELD = frozenset({"executionResumed", "executionTerminated"})
@@ -148,9 +156,7 @@ class Instance:
         text = None if value is None else self._encode_input(value, f"activity {name!r}")
         task: Task[Any] = Task()
         retry = None if retry_policy is None else Retry(retry_policy, self.now)
-        call = ActivityCall(
-            call_id, task, self._caller(), name, text, app_id, decode, retry, self.now, counter
-        )
+        call = ActivityCall(call_id, task, self._caller(), name, text, app_id, decode, retry, self.now, counter)
         self._add(call)
         return task
 
@@ -246,7 +252,8 @@ class Instance:
             return self._converter.encode(value)
         except PayloadError as error:
             raise PayloadError(
-                f"Workflow {self.workflow_name!r}, instance {self.instance_id!r}: the input of {of} cannot be sent. {error}"
+                f"Workflow {self.workflow_name!r}, instance {self.instance_id!r}: the input of {of} cannot be sent. "
+                f"{error}"
             ) from error
 
     def _moment(self, fire_at: datetime | timedelta, what: str) -> Timestamp:
@@ -508,9 +515,7 @@ class Instance:
             if delay is not None:
                 retry.attempts += 1
                 self._sequence += 1
-                timer = TimerCall(
-                    self._sequence, Task(), call.place, timestamp_of(self.now + delay), retries=call
-                )
+                timer = TimerCall(self._sequence, Task(), call.place, timestamp_of(self.now + delay), retries=call)
                 self._add(timer)
                 return
         if isinstance(call, ActivityCall):

@@ -33,7 +33,9 @@ class _Parked:
             return False
         if self.committed:
             # Another execution under the same id starts with other events.
-            started = next((e.executionStarted for e in past[:3] if e.WhichOneof("eventType") == "executionStarted"), None)
+            started = next(
+                (e.executionStarted for e in past[:3] if e.WhichOneof("eventType") == "executionStarted"), None
+            )
             if started is None or started.workflowInstance.executionId.value != self.instance.execution_id:
                 return False
         return all(_same(a, b) for a, b in zip(self.consumed, past[self.committed : head], strict=True))

@@ -234,7 +234,11 @@ class GrpcTaskHub:
     async def complete_activity(self, response: pb.ActivityResponse) -> None:
         """Answers an activity."""
         await self._call(
-            methods.COMPLETE_ACTIVITY, response, "complete an activity", response.instanceId, timeout=_COMPLETION_TIMEOUT
+            methods.COMPLETE_ACTIVITY,
+            response,
+            "complete an activity",
+            response.instanceId,
+            timeout=_COMPLETION_TIMEOUT,
         )
 
     async def aclose(self) -> None:

@@ -6,6 +6,7 @@ The quoted texts are Dapr's; clients in every language match on them.
 from __future__ import annotations
 
 import grpc
+import grpc.aio
 
 from dapr_workflow_sdk.errors import (
     InvalidOperationError,
@@ -66,8 +67,8 @@ def of_call(error: grpc.RpcError, operation: str, instance_id: str, where: str) 
     Sidecars of different ages answer the same situation with different codes, often UNKNOWN, so the text decides
     where the code does not.
     """
-    code: grpc.StatusCode = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN  # pyright: ignore
-    details: str = (error.details() if hasattr(error, "details") else str(error)) or ""  # pyright: ignore
+    code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
+    details = (error.details() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None) or str(error)
     of = f" (workflow instance {instance_id!r})" if instance_id else ""
     message = f"Cannot {operation}{of} at {where}: {details or code.name}"
     if code is grpc.StatusCode.NOT_FOUND or NO_SUCH_INSTANCE in details:

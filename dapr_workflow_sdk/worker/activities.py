@@ -57,7 +57,7 @@ class ActivityRunner:
                 raise
             failure = describe_failure(RuntimeError(f"Activity {request.name!r} was cancelled."))
             response.failureDetails.CopyFrom(failure_to_wire(failure))
-        except BaseException as error:  # noqa: BLE001 - whatever an activity raises is its result
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             logger.debug("Activity %s of %s failed", request.name, response.instanceId, exc_info=True)
@@ -130,5 +130,3 @@ def _is_cancelling() -> bool:
     task = asyncio.current_task()
     cancelling = getattr(task, "cancelling", None)
     return True if cancelling is None else bool(cancelling())
-
-

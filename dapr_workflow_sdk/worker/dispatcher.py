@@ -74,9 +74,7 @@ class Dispatcher:
     def _run_turn(self, item: TurnItem, session: Session) -> None:
         self._watchdog.enter(item.instance_id)
         try:
-            output = run_turn(
-                item.instance_id, item.past, item.new, self._registry, self._converter, self._parked
-            )
+            output = run_turn(item.instance_id, item.past, item.new, self._registry, self._converter, self._parked)
         except Exception as error:
             # A defect of this package must not leave the instance hanging without a word.
             logger.exception("The turn of instance %s could not be run", item.instance_id)

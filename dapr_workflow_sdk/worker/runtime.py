@@ -86,8 +86,12 @@ class WorkflowRuntime:
         self._engine = engine
         self._host = host
         self._port = port
-        self._activities = _positive("maximum_concurrent_activity_work_items", maximum_concurrent_activity_work_items, _ACTIVITIES)
-        self._turns = _positive("maximum_concurrent_orchestration_work_items", maximum_concurrent_orchestration_work_items, _TURNS)
+        self._activities = _positive(
+            "maximum_concurrent_activity_work_items", maximum_concurrent_activity_work_items, _ACTIVITIES
+        )
+        self._turns = _positive(
+            "maximum_concurrent_orchestration_work_items", maximum_concurrent_orchestration_work_items, _TURNS
+        )
         self._threads = _positive("maximum_thread_pool_workers", maximum_thread_pool_workers, self._activities)
         self._parked = _PARKED if max_parked_instances is None else max_parked_instances
         self._ready_timeout = worker_ready_timeout

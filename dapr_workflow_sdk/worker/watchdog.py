@@ -61,7 +61,7 @@ class TurnWatchdog:
                 frame = sys._current_frames().get(thread)
                 stack = "".join(traceback.format_stack(frame)) if frame is not None else "(the thread is gone)"
                 logger.warning(
-                    "A turn of workflow instance %s has been running for more than %.1f s and holds up the whole worker. "
+                    "A turn of workflow instance %s has been running for more than %.1f s and holds up the worker. "
                     "Workflow code must not block: move slow work into an activity. It is here:\n%s",
                     instance_id,
                     self._limit,

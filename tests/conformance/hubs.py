@@ -27,6 +27,11 @@ _RUN = f"{os.getpid():x}-{time.time_ns() & 0xFFFFFF:x}"
 _NUMBERS = itertools.count(1)
 
 
+def kind_of(event: pb.HistoryEvent) -> str:
+    """Which kind of history event this is."""
+    return event.WhichOneof("eventType") or ""
+
+
 @dataclass
 class Hub:
     """A task hub, a worker connected to it, and a client.
@@ -99,6 +104,11 @@ class Hub:
             return list(await port.history(instance_id))
 
         return self.ask(read)
+
+    @property
+    def has_history(self) -> bool:
+        """Whether it tells histories."""
+        return not self.is_daprd
 
     def http(self, method: str, path: str, content: bytes = b"") -> httpx.Response:
         """The answer of the HTTP API to a request for a path below ``/v1.0/workflows/dapr/``."""

@@ -57,7 +57,7 @@ class HttpServer:
         )
         server = self._server = uvicorn.Server(config)
         self._task = asyncio.get_running_loop().create_task(server.serve(sockets=[listening]))
-        while not server.started and not self._task.done():
+        while not server.started and not self._task.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
         return int(listening.getsockname()[1])
 
@@ -82,8 +82,16 @@ def make_app(hub: EngineHub) -> Starlette:
         base = f"{prefix}/workflows/{{component}}"
         routes += [
             Route(f"{base}/{{name}}/start", _answer(api.start, "ERR_START_WORKFLOW"), methods=["POST"]),
-            Route(f"{base}/{{id}}/raiseEvent/{{event}}", _answer(api.raise_event, "ERR_RAISE_EVENT_WORKFLOW"), methods=["POST"]),
-            Route(f"{base}/{{id}}/terminate", _answer(api.terminate, "ERR_TERMINATE_WORKFLOW", missing=404), methods=["POST"]),
+            Route(
+                f"{base}/{{id}}/raiseEvent/{{event}}",
+                _answer(api.raise_event, "ERR_RAISE_EVENT_WORKFLOW"),
+                methods=["POST"],
+            ),
+            Route(
+                f"{base}/{{id}}/terminate",
+                _answer(api.terminate, "ERR_TERMINATE_WORKFLOW", missing=404),
+                methods=["POST"],
+            ),
             Route(f"{base}/{{id}}/pause", _answer(api.pause, "ERR_PAUSE_WORKFLOW"), methods=["POST"]),
             Route(f"{base}/{{id}}/resume", _answer(api.resume, "ERR_RESUME_WORKFLOW"), methods=["POST"]),
             Route(f"{base}/{{id}}/purge", _answer(api.purge, "ERR_PURGE_WORKFLOW", missing=404), methods=["POST"]),
@@ -146,9 +154,8 @@ class _WorkflowApi:
             message = f"workflow instance ID exceeds the max length of {_LONGEST_ID} characters"
             return _error(400, "ERR_INSTANCE_ID_TOO_LONG", message)
         if instance_id and not _ID.fullmatch(instance_id):
-            message = (
-                f"workflow instance ID '{instance_id}' is invalid: only alphanumeric and underscore characters are allowed"
-            )
+            allowed = "only alphanumeric and underscore characters are allowed"
+            message = f"workflow instance ID '{instance_id}' is invalid: {allowed}"
             return _error(400, "ERR_INSTANCE_ID_INVALID", message)
         started = await self._hub.start(
             pb.CreateInstanceRequest(

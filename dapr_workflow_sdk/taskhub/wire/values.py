@@ -10,7 +10,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from dapr_workflow_sdk.errors import FailureDetails
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
-EPOCH = datetime(1970, 1, 1)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive times are UTC here
 # When the timer of a wait without a timeout fires: never, as far as any task hub is concerned.
 NEVER = Timestamp(seconds=253402300799, nanos=999999999)
 NEVER_NS = NEVER.seconds * 1_000_000_000 + NEVER.nanos
