@@ -6,12 +6,27 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine, Generator, MutableMapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from dapr_workflow_sdk.authoring.retry import RetryPolicy
 from dapr_workflow_sdk.authoring.tasks import Task
 
 T = TypeVar("T")
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class _Model(Protocol):
+    def model_dump(self) -> dict[str, Any]: ...
+
+
+# What a workflow that is a plain function returns. The bound keeps generators and coroutines out, which type checkers
+# would otherwise take for results as well.
+V = TypeVar(
+    "V", bound="bool | int | float | str | list[Any] | dict[str, Any] | tuple[Any, ...] | _Dataclass | _Model | None"
+)
 
 
 class WorkflowCalls(Protocol):
@@ -170,13 +185,13 @@ class DaprWorkflowContext:
     @overload
     def call_child_workflow(
         self,
-        workflow: Callable[..., T],
+        workflow: Callable[..., V],
         *,
         input: Any = None,
         instance_id: str | None = None,
         retry_policy: RetryPolicy | None = None,
         app_id: str | None = None,
-    ) -> Task[T]: ...
+    ) -> Task[V]: ...
     @overload
     def call_child_workflow(
         self,

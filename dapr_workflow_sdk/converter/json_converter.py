@@ -83,7 +83,7 @@ class JsonConverter:
         except (TypeError, ValueError) as error:
             raise PayloadError(
                 f"A value of type {kind.__name__} has no JSON text: {error}. Payloads are JSON: None, bool, int, "
-                "float, str, list, dict with string keys, dataclasses, pydantic models, enums, datetimes, UUIDs and Decimals."
+                "float, str, list, dict with string keys, dataclass, pydantic model, enum, datetime, UUID or Decimal."
             ) from error
 
     def decode(self, text: str, wanted: Any = UNTYPED) -> Any:
@@ -197,10 +197,7 @@ def _as_mapping(value: Any) -> Any:
 def _strip(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _strip(item) for key, item in cast("dict[str, Any]", value).items() if key != MARKER}
-    if isinstance(value, list):
-        items: list[Any] = value
-        return [_strip(item) for item in items]
-    return value
+    return [_strip(item) for item in cast("Any", value)] if isinstance(value, list) else value
 
 
 def _default(value: Any) -> Any:

@@ -126,7 +126,7 @@ def describe(state: InstanceState, *, payloads: bool) -> pb.WorkflowState:
     if row.scheduled is not None:
         wire.scheduledStartTimestamp.CopyFrom(timestamp_from_ns(row.scheduled))
     if row.started is not None:
-        wire.startedAtTimestamp.CopyFrom(timestamp_from_ns(row.started))
+        wire.startedAt.CopyFrom(timestamp_from_ns(row.started))
     if row.completed is not None:
         wire.completedTimestamp.CopyFrom(timestamp_from_ns(row.completed))
     if row.parent is not None:

@@ -28,7 +28,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime, timedelta
 from types import CodeType
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -578,8 +578,7 @@ class Instance:
                 if not yielded._done:
                     self._awaited = yielded
                     return
-                ready: Task[Any] = yielded
-                settled = ready
+                settled = cast("Any", yielded)
         except StopIteration as stop:
             self._end_returned(stop.value)
         except BaseException as error:  # noqa: BLE001 - whatever workflow code raises ends the instance, not the worker

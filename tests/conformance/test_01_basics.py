@@ -69,7 +69,7 @@ def test_002_the_input_arrives_as_it_was_sent(hub: Hub) -> None:
         received[ctx.instance_id] = value
         return value
 
-    values = [{"a": [1, None, "é"], "b": {"c": 1.5}}, 0, "", [], False, "\u2028\\\"\n\x00", "x" * 100_000]
+    values = [{"a": [1, None, "é"], "b": {"c": 1.5}}, 0, "", [], False, "\u2028\\\x22\n\x00", "x" * 100_000]
     started = {hub.start(echo, value): value for value in values}
     for instance_id, value in started.items():
         state = hub.finish(instance_id)
@@ -204,7 +204,12 @@ def test_006_a_fan_in_fails_with_the_failure_that_came_first(hub: Hub) -> None:
         return "no failure"
 
     caught = hub.finish(hub.start(fan_in))
-    assert json.loads(caught.serialized_output or "") == ["ValueError", "first went wrong", [True] * 3, "well"]
+    assert json.loads(caught.serialized_output or "") == [
+        "ValueError",
+        "first went wrong",
+        [True] * 3,
+        "well",
+    ]
     assert ran[0] == "first"
     assert sorted(ran) == ["first", "second", "well"]
     state = hub.run(uncaught)
@@ -285,7 +290,9 @@ def test_008_the_failure_of_an_activity_reaches_the_workflow_and_the_client(hub:
     assert state.serialized_output is None
     if hub.has_history:
         failed = [event.taskFailed for event in hub.history(ids[1]) if kind_of(event) == "taskFailed"]
-        assert [(event.taskScheduledId, event.failureDetails.errorType) for event in failed] == [(1, "LookupError")]
+        assert [(event.taskScheduledId, event.failureDetails.errorType) for event in failed] == [
+            (1, "LookupError")
+        ]
 
 
 def test_010_an_activity_that_is_not_registered_fails_its_call(hub: Hub) -> None:
@@ -303,8 +310,8 @@ def test_010_an_activity_that_is_not_registered_fails_its_call(hub: Hub) -> None
     assert missing in message
 
 
-# A function that returns the generator of another one is never kept between turns, so its history is replayed from
-# the start in every turn, on every hub.
+# A function that returns the generator of another one is never kept between turns, so its history is replayed
+# from the start in every turn, on every hub.
 
 
 def test_015_replaying_is_told_only_while_the_past_repeats(hub: Hub) -> None:
@@ -357,7 +364,9 @@ def test_015_replaying_ends_with_the_last_past_event() -> None:
         assert output.outcome is not None
         assert output.outcome.status == pb.WORKFLOW_STATUS_COMPLETED
         # A step is reached when the event before it is applied: the start, then each result.
-        reached = [i for i, e in enumerate([*past, *new]) if kind_of(e) in ("executionStarted", "taskCompleted")]
+        reached = [
+            i for i, e in enumerate([*past, *new]) if kind_of(e) in ("executionStarted", "taskCompleted")
+        ]
         assert seen == [at < length for at in reached]
 
 

@@ -693,16 +693,18 @@ class HealthPing(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkItem(_message.Message):
-    __slots__ = ("workflowRequest", "activityRequest", "healthPing", "completionToken")
+    __slots__ = ("workflowRequest", "activityRequest", "legacyHealthPing", "healthPing", "completionToken")
     WORKFLOWREQUEST_FIELD_NUMBER: _ClassVar[int]
     ACTIVITYREQUEST_FIELD_NUMBER: _ClassVar[int]
+    LEGACYHEALTHPING_FIELD_NUMBER: _ClassVar[int]
     HEALTHPING_FIELD_NUMBER: _ClassVar[int]
     COMPLETIONTOKEN_FIELD_NUMBER: _ClassVar[int]
     workflowRequest: WorkflowRequest
     activityRequest: ActivityRequest
+    legacyHealthPing: HealthPing
     healthPing: HealthPing
     completionToken: str
-    def __init__(self, workflowRequest: _Optional[_Union[WorkflowRequest, _Mapping[str, object]]] = ..., activityRequest: _Optional[_Union[ActivityRequest, _Mapping[str, object]]] = ..., healthPing: _Optional[_Union[HealthPing, _Mapping[str, object]]] = ..., completionToken: _Optional[str] = ...) -> None: ...
+    def __init__(self, workflowRequest: _Optional[_Union[WorkflowRequest, _Mapping[str, object]]] = ..., activityRequest: _Optional[_Union[ActivityRequest, _Mapping[str, object]]] = ..., legacyHealthPing: _Optional[_Union[HealthPing, _Mapping[str, object]]] = ..., healthPing: _Optional[_Union[HealthPing, _Mapping[str, object]]] = ..., completionToken: _Optional[str] = ...) -> None: ...
 
 class WorkflowIdReusePolicy(_message.Message):
     __slots__ = ("workflowStatus", "action")
@@ -762,7 +764,7 @@ class GetInstanceRequest(_message.Message):
     def __init__(self, instanceId: _Optional[str] = ..., getInputsAndOutputs: _Optional[bool] = ..., router: _Optional[_Union[TaskRouter, _Mapping[str, object]]] = ...) -> None: ...
 
 class WorkflowState(_message.Message):
-    __slots__ = ("instanceId", "name", "version", "workflowStatus", "scheduledStartTimestamp", "createdTimestamp", "lastUpdatedTimestamp", "input", "output", "customStatus", "failureDetails", "executionId", "completedTimestamp", "parentInstanceId", "tags", "parentAppId", "startedAtTimestamp")
+    __slots__ = ("instanceId", "name", "version", "workflowStatus", "scheduledStartTimestamp", "createdTimestamp", "lastUpdatedTimestamp", "input", "output", "customStatus", "failureDetails", "executionId", "completedTimestamp", "parentInstanceId", "tags", "parentAppId", "startedAt")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -786,7 +788,7 @@ class WorkflowState(_message.Message):
     PARENTINSTANCEID_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
     PARENTAPPID_FIELD_NUMBER: _ClassVar[int]
-    STARTEDATTIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    STARTEDAT_FIELD_NUMBER: _ClassVar[int]
     instanceId: str
     name: str
     version: _wrappers_pb2.StringValue
@@ -803,8 +805,8 @@ class WorkflowState(_message.Message):
     parentInstanceId: _wrappers_pb2.StringValue
     tags: _containers.ScalarMap[str, str]
     parentAppId: _wrappers_pb2.StringValue
-    startedAtTimestamp: _timestamp_pb2.Timestamp
-    def __init__(self, instanceId: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., workflowStatus: _Optional[_Union[WorkflowStatus, str]] = ..., scheduledStartTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., createdTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., lastUpdatedTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., output: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., customStatus: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., failureDetails: _Optional[_Union[TaskFailureDetails, _Mapping[str, object]]] = ..., executionId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., completedTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., parentInstanceId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., parentAppId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., startedAtTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ...) -> None: ...
+    startedAt: _timestamp_pb2.Timestamp
+    def __init__(self, instanceId: _Optional[str] = ..., name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., workflowStatus: _Optional[_Union[WorkflowStatus, str]] = ..., scheduledStartTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., createdTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., lastUpdatedTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., output: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., customStatus: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., failureDetails: _Optional[_Union[TaskFailureDetails, _Mapping[str, object]]] = ..., executionId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., completedTimestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., parentInstanceId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., tags: _Optional[_Mapping[str, str]] = ..., parentAppId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., startedAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ...) -> None: ...
 
 class GetInstanceResponse(_message.Message):
     __slots__ = ("exists", "workflowState")
@@ -875,14 +877,14 @@ class ResumeResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class PurgeInstanceFilter(_message.Message):
-    __slots__ = ("createdTimeFrom", "createdTimeTo", "workflowStatus")
+    __slots__ = ("createdTimeFrom", "createdTimeTo", "runtimeStatus")
     CREATEDTIMEFROM_FIELD_NUMBER: _ClassVar[int]
     CREATEDTIMETO_FIELD_NUMBER: _ClassVar[int]
-    WORKFLOWSTATUS_FIELD_NUMBER: _ClassVar[int]
+    RUNTIMESTATUS_FIELD_NUMBER: _ClassVar[int]
     createdTimeFrom: _timestamp_pb2.Timestamp
     createdTimeTo: _timestamp_pb2.Timestamp
-    workflowStatus: _containers.RepeatedScalarFieldContainer[WorkflowStatus]
-    def __init__(self, createdTimeFrom: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., createdTimeTo: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., workflowStatus: _Optional[_Iterable[_Union[WorkflowStatus, str]]] = ...) -> None: ...
+    runtimeStatus: _containers.RepeatedScalarFieldContainer[WorkflowStatus]
+    def __init__(self, createdTimeFrom: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., createdTimeTo: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., runtimeStatus: _Optional[_Iterable[_Union[WorkflowStatus, str]]] = ...) -> None: ...
 
 class PurgeInstancesRequest(_message.Message):
     __slots__ = ("instanceId", "purgeInstanceFilter", "recursive", "force", "router")

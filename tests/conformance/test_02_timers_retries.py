@@ -1,0 +1,318 @@
+"""Scenarios 21 to 35 of the conformance list."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Generator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from dapr_workflow_sdk import (
+    JsonConverter,
+    RetryPolicy,
+    Task,
+    TaskFailedError,
+    WorkflowActivityContext,
+    WorkflowContext,
+    WorkflowStatus,
+    when_all,
+)
+from dapr_workflow_sdk.authoring.definitions import Registry
+from dapr_workflow_sdk.replay.parked import ParkedInstances
+from dapr_workflow_sdk.replay.turn import run_turn
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import naive_utc, timestamp_of
+from tests.conformance.hubs import Hub, kind_of
+
+Steps = Generator[Task[Any], Any, Any]
+
+
+def earliest(hub: Hub, delay: timedelta) -> timedelta:
+    """After what time a timer may fire: a sidecar of 1.16 cuts the moment it is due to whole seconds."""
+    return delay - timedelta(seconds=1) if hub.is_daprd else delay
+
+
+def test_021_a_timer_fires_and_not_before_its_time(hub: Hub) -> None:
+    delay = hub.short()
+
+    @hub.workflow
+    def waiting(ctx: WorkflowContext) -> Steps:
+        began = ctx.current_utc_datetime
+        yield ctx.create_timer(delay)
+        return (ctx.current_utc_datetime - began).total_seconds()
+
+    @hub.workflow
+    def waiting_until(ctx: WorkflowContext) -> Steps:
+        began = ctx.current_utc_datetime
+        yield ctx.create_timer(began + delay)
+        return (ctx.current_utc_datetime - began).total_seconds()
+
+    began = time.monotonic()
+    for instance_id in [hub.start(waiting), hub.start(waiting_until)]:
+        state = hub.finish(instance_id)
+        assert time.monotonic() - began >= earliest(hub, delay).total_seconds()
+        assert state.runtime_status is WorkflowStatus.COMPLETED
+        assert float(state.serialized_output or "") >= earliest(hub, delay).total_seconds()
+        if hub.has_history:
+            history = hub.history(instance_id)
+            assert [kind_of(event) for event in history] == [
+                "workflowStarted",
+                "executionStarted",
+                "timerCreated",
+                "workflowStarted",
+                "timerFired",
+                "executionCompleted",
+            ]
+            first_turn, created, fired = history[0], history[2], history[4]
+            due = naive_utc(first_turn.timestamp.seconds, first_turn.timestamp.nanos) + delay
+            assert created.timerCreated.fireAt == fired.timerFired.fireAt == timestamp_of(due)
+            assert created.timerCreated.WhichOneof("origin") == "createTimer"
+            assert fired.timerFired.timerId == created.eventId == 1
+            assert fired.timestamp.ToNanoseconds() >= created.timerCreated.fireAt.ToNanoseconds()
+
+
+def test_022_concurrent_timers_start_in_one_turn_and_all_fire(hub: Hub) -> None:
+    delay = hub.short(0.3)
+
+    @hub.workflow
+    def waiting(ctx: WorkflowContext) -> Steps:
+        began = ctx.current_utc_datetime
+        timers = [ctx.create_timer(delay) for _ in range(3)]
+        yield when_all(timers)
+        return [
+            all(timer.is_complete for timer in timers),
+            (ctx.current_utc_datetime - began).total_seconds(),
+        ]
+
+    instance_id = hub.start(waiting)
+    all_fired, seconds = json.loads(hub.finish(instance_id).serialized_output or "")
+    assert all_fired is True
+    assert seconds >= earliest(hub, delay).total_seconds()
+    if hub.has_history:
+        history = hub.history(instance_id)
+        kinds = [kind_of(event) for event in history]
+        assert kinds[2:6] == ["timerCreated"] * 3 + ["workflowStarted"]
+        assert sorted(e.timerFired.timerId for e in history if kind_of(e) == "timerFired") == [1, 2, 3]
+    else:
+        # One after the other they take five seconds at least: the first more than one, the others two.
+        assert seconds < 2 * delay.total_seconds()
+
+
+def test_024_a_timer_that_is_due_fires_at_once(hub: Hub) -> None:
+    @hub.workflow
+    def hurried(ctx: WorkflowContext) -> Steps:
+        now = ctx.current_utc_datetime
+        yield ctx.create_timer(timedelta(0))
+        yield ctx.create_timer(timedelta(seconds=-5))
+        yield ctx.create_timer(now)
+        yield ctx.create_timer(now - timedelta(days=400))
+        yield ctx.create_timer(datetime(1970, 1, 1))
+        return (ctx.current_utc_datetime - now).total_seconds()
+
+    instance_id = hub.start(hurried)
+    state = hub.finish(instance_id)
+    assert state.runtime_status is WorkflowStatus.COMPLETED, state
+    assert float(state.serialized_output or "") < 5
+    if hub.has_history:
+        fired = [e.timerFired.timerId for e in hub.history(instance_id) if kind_of(e) == "timerFired"]
+        assert fired == [1, 2, 3, 4, 5]
+
+
+def test_025_a_pause_that_ends_before_the_timer_is_due_changes_nothing(hub: Hub) -> None:
+    delay = hub.short(0.8)
+
+    @hub.workflow
+    def waiting(ctx: WorkflowContext) -> Steps:
+        began = ctx.current_utc_datetime
+        yield ctx.create_timer(delay)
+        return (ctx.current_utc_datetime - began).total_seconds()
+
+    began = time.monotonic()
+    instance_id = hub.start(waiting)
+    hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
+    hub.client.pause_workflow(instance_id)
+    paused = hub.client.get_workflow_state(instance_id)
+    assert paused is not None
+    assert paused.runtime_status is WorkflowStatus.SUSPENDED
+    time.sleep(0.2)
+    hub.client.resume_workflow(instance_id)
+    resumed = hub.client.get_workflow_state(instance_id)
+    assert resumed is not None
+    assert resumed.runtime_status in (WorkflowStatus.RUNNING, WorkflowStatus.COMPLETED)
+    state = hub.finish(instance_id)
+    assert time.monotonic() - began >= earliest(hub, delay).total_seconds()
+    assert state.runtime_status is WorkflowStatus.COMPLETED
+    assert float(state.serialized_output or "") >= earliest(hub, delay).total_seconds()
+
+
+def test_026_a_timer_that_is_due_during_a_pause_fires_after_it(hub: Hub) -> None:
+    delay = hub.short(0.4)
+    went_on = threading.Event()
+
+    @hub.workflow
+    def waiting(ctx: WorkflowContext) -> Steps:
+        yield ctx.create_timer(delay)
+        went_on.set()
+        return "went on"
+
+    instance_id = hub.start(waiting)
+    hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
+    hub.client.pause_workflow(instance_id)
+    assert not went_on.wait(delay.total_seconds() + 0.3)
+    paused = hub.client.get_workflow_state(instance_id)
+    assert paused is not None
+    assert paused.runtime_status is WorkflowStatus.SUSPENDED
+    began = time.monotonic()
+    hub.client.resume_workflow(instance_id)
+    state = hub.finish(instance_id)
+    assert state.runtime_status is WorkflowStatus.COMPLETED
+    assert state.serialized_output == '"went on"'
+    assert time.monotonic() - began < 5
+    if hub.has_history:
+        history = hub.history(instance_id)
+        kinds = [kind_of(event) for event in history]
+        assert kinds.index("executionSuspended") < kinds.index("timerFired") < kinds.index("executionResumed")
+        fired = history[kinds.index("timerFired")]
+        assert fired.timestamp.ToNanoseconds() >= fired.timerFired.fireAt.ToNanoseconds()
+
+
+def test_027_a_failing_activity_is_tried_as_often_as_its_policy_says(hub: Hub) -> None:
+    delay = hub.short()
+    policy = RetryPolicy(first_retry_interval=delay, max_number_of_attempts=3)
+    tries: dict[str, list[tuple[WorkflowActivityContext, float]]] = {}
+
+    @hub.activity
+    def flaky(ctx: WorkflowActivityContext, good_try: int) -> int:
+        mine = tries.setdefault(ctx.workflow_id, [])
+        mine.append((ctx, time.monotonic()))
+        if len(mine) < good_try:
+            raise ConnectionError(f"try {len(mine)}")
+        return len(mine)
+
+    @hub.workflow
+    def retrying(ctx: WorkflowContext, good_try: int) -> Steps:
+        try:
+            result = yield ctx.call_activity(flaky, input=good_try, retry_policy=policy)
+        except TaskFailedError as error:
+            return error.details.message
+        return result
+
+    third, never = hub.start(retrying, 3), hub.start(retrying, 4)
+    assert hub.finish(third).serialized_output == "3"
+    assert hub.finish(never).serialized_output == '"try 3"'
+    for instance_id in (third, never):
+        mine = tries[instance_id]
+        assert len(mine) == 3
+        (execution_id,) = {call.task_execution_id for call, _ in mine}
+        assert str(UUID(execution_id)) == execution_id
+        assert [call.attempt for call, _ in mine] == ([None] * 3 if hub.is_daprd else [1, 2, 3])
+        assert [call.task_id for call, _ in mine] == [1, 3, 5]
+        for (_, before), (_, after) in zip(mine, mine[1:], strict=False):
+            assert after - before >= earliest(hub, delay).total_seconds()
+        if hub.has_history:
+            history = hub.history(instance_id)
+            asked = [
+                (kind_of(event), event.eventId)
+                for event in history
+                if kind_of(event) in ("taskScheduled", "timerCreated", "executionCompleted")
+            ]
+            assert asked == [
+                ("taskScheduled", 1),
+                ("timerCreated", 2),
+                ("taskScheduled", 3),
+                ("timerCreated", 4),
+                ("taskScheduled", 5),
+                ("executionCompleted", 6),
+            ]
+            assert [e.timerFired.timerId for e in history if kind_of(e) == "timerFired"] == [2, 4]
+            scheduled = [event.taskScheduled for event in history if kind_of(event) == "taskScheduled"]
+            assert [event.taskExecutionId for event in scheduled] == [execution_id] * 3
+            timers = [event.timerCreated for event in history if kind_of(event) == "timerCreated"]
+            assert [timer.activityRetry.taskExecutionId for timer in timers] == [execution_id] * 2
+    assert tries[third][0][0].task_execution_id != tries[never][0][0].task_execution_id
+
+
+POLICY = RetryPolicy(
+    first_retry_interval=timedelta(milliseconds=40),
+    max_number_of_attempts=6,
+    backoff_coefficient=2.0,
+    max_retry_interval=timedelta(milliseconds=200),
+)
+DELAYS = [timedelta(milliseconds=milliseconds) for milliseconds in (40, 80, 160, 200, 200)]
+
+
+def test_034_delays_grow_by_the_coefficient_up_to_the_bound() -> None:
+    def retrying(ctx: WorkflowContext) -> Steps:
+        yield ctx.call_activity("fails", retry_policy=POLICY)
+
+    registry = Registry(module_level=False)
+    registry.add("workflow", retrying)
+    moment = datetime(2030, 1, 1)
+    started = pb.ExecutionStartedEvent(
+        name="retrying", workflowInstance=pb.WorkflowInstance(instanceId="literal")
+    )
+    past: list[pb.HistoryEvent] = []
+    new = [turn_at(moment), pb.HistoryEvent(eventId=-1, executionStarted=started)]
+    delays = []
+    while True:
+        output = run_turn("literal", past, new, registry, JsonConverter(), ParkedInstances(0))
+        past += new
+        if output.outcome is not None:
+            break
+        (action,) = output.actions
+        if action.HasField("scheduleTask"):
+            past.append(pb.HistoryEvent(eventId=action.id, taskScheduled=pb.TaskScheduledEvent(name="fails")))
+            moment += timedelta(seconds=7)  # How long a try takes has no part in the delay.
+            details = pb.TaskFailureDetails(errorType="ValueError", errorMessage="failed")
+            failed = pb.TaskFailedEvent(taskScheduledId=action.id, failureDetails=details)
+            new = [turn_at(moment), pb.HistoryEvent(eventId=-1, taskFailed=failed)]
+        else:
+            due = action.createTimer.fireAt
+            past.append(pb.HistoryEvent(eventId=action.id, timerCreated=pb.TimerCreatedEvent(fireAt=due)))
+            delays.append(naive_utc(due.seconds, due.nanos) - moment)
+            moment += delays[-1] + timedelta(seconds=1)
+            fired = pb.TimerFiredEvent(timerId=action.id, fireAt=due)
+            new = [turn_at(moment), pb.HistoryEvent(eventId=-1, timerFired=fired)]
+    assert delays == DELAYS
+    assert output.outcome.status == pb.WORKFLOW_STATUS_FAILED
+
+
+def turn_at(moment: datetime) -> pb.HistoryEvent:
+    """The marker of a turn."""
+    return pb.HistoryEvent(
+        eventId=-1, timestamp=timestamp_of(moment), workflowStarted=pb.WorkflowStartedEvent()
+    )
+
+
+@pytest.mark.not_on("daprd", reason="1.16 cuts timers to whole seconds and tells no history")
+def test_034_retries_wait_as_long_as_the_policy_says(hub: Hub) -> None:
+    tries: list[float] = []
+
+    @hub.activity
+    def fails(ctx: WorkflowActivityContext) -> None:
+        tries.append(time.monotonic())
+        raise ValueError("failed")
+
+    @hub.workflow
+    def retrying(ctx: WorkflowContext) -> Steps:
+        yield ctx.call_activity(fails, retry_policy=POLICY)
+
+    instance_id = hub.start(retrying)
+    assert hub.finish(instance_id).runtime_status is WorkflowStatus.FAILED
+    assert len(tries) == 6
+    waited = [after - before for before, after in zip(tries, tries[1:], strict=False)]
+    assert all(seconds >= delay.total_seconds() for seconds, delay in zip(waited, DELAYS, strict=True))
+    delays = []
+    now = timedelta(0)
+    for event in hub.history(instance_id):
+        if kind_of(event) == "workflowStarted":
+            now = timedelta(microseconds=event.timestamp.ToNanoseconds() // 1000)
+        elif kind_of(event) == "timerCreated":
+            due = timedelta(microseconds=event.timerCreated.fireAt.ToNanoseconds() // 1000)
+            delays.append(due - now)
+    assert delays == DELAYS

@@ -1,0 +1,162 @@
+"""What must hold for every workflow and every order in which the world answers it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import example, given
+
+from dapr_workflow_sdk.authoring.definitions import Registry
+from dapr_workflow_sdk.converter import JsonConverter
+from dapr_workflow_sdk.replay.parked import ParkedInstances
+from dapr_workflow_sdk.replay.turn import TurnOutput, run_turn
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from tests.builders import INSTANCE, recorded
+from tests.replay.model_hub import CommittedTurn, ModelHub, told
+from tests.strategies import (
+    EVENTS,
+    QUICK,
+    Activity,
+    Again,
+    Any_,
+    Await,
+    Choices,
+    Program,
+    Renew,
+    Start,
+    Wait,
+    async_workflow,
+    generator_workflow,
+    programs,
+    schedules,
+)
+
+_ENDED = (pb.WORKFLOW_STATUS_COMPLETED, pb.WORKFLOW_STATUS_FAILED, pb.WORKFLOW_STATUS_TERMINATED)
+
+
+def _played(program: Program, schedule: Choices) -> ModelHub:
+    hub = ModelHub(generator_workflow(program), schedule)
+    hub.run()
+    return hub
+
+
+def _registry(function: Any) -> Registry:
+    registry = Registry(module_level=False)
+    registry.add("workflow", function, "flow")
+    return registry
+
+
+def _rerun(turn: CommittedTurn, registry: Registry, parked: ParkedInstances | None = None) -> TurnOutput:
+    return run_turn(INSTANCE, turn.past, turn.new, registry, JsonConverter(), parked or ParkedInstances(0))
+
+
+def _mismatched(output: TurnOutput) -> bool:
+    failure = None if output.outcome is None else output.outcome.failure
+    return failure is not None and failure.error_type == "NonDeterminismError"
+
+
+@QUICK
+@given(programs, schedules)
+@example((Start(Wait(EVENTS[0], None)), Await(Any_((Again(0), Activity("charge", 1))))), Choices(b"\x00" * 8))
+@example((Await(Wait(EVENTS[0], None)), Renew(save_events=True)), Choices(b"\x07\x08\x01\x00" * 4))
+def test_whatever_happens_the_instance_ends_and_parked_runs_do_what_replays_do(
+    program: Program, schedule: Choices
+) -> None:
+    hub = _played(program, schedule)
+    # The hub itself compares each turn of its parking workers with a replay, and refuses to hang.
+    assert hub.state.row.ended in _ENDED
+    assert not any(_mismatched(turn.output) for turn in hub.turns)
+
+
+@QUICK
+@given(programs, schedules)
+def test_a_replay_of_any_prefix_of_the_history_asks_for_what_the_history_records_next(
+    program: Program, schedule: Choices
+) -> None:
+    hub = _played(program, schedule)
+    registry = _registry(generator_workflow(program))
+    for turn, following in zip(hub.turns, [*hub.turns[1:], None]):
+        again = _rerun(turn, registry)
+        assert told(again) == turn.told()
+        if following is not None and following.generation == turn.generation:
+            committed = following.past[len(turn.past) + len(turn.new) :]
+            asked = [event for action in again.actions if (event := recorded(action)) is not None]
+            assert [_essence(event) for event in committed] == [_essence(event) for event in asked]
+
+
+def _essence(event: pb.HistoryEvent) -> bytes:
+    """An event without what only the task hub knows."""
+    bare = pb.HistoryEvent()
+    bare.CopyFrom(event)
+    bare.ClearField("timestamp")
+    bare.ClearField("router")
+    return bare.SerializeToString(deterministic=True)
+
+
+@QUICK
+@given(programs, schedules)
+def test_the_order_of_results_never_changes_what_was_asked_before(program: Program, schedule: Choices) -> None:
+    hub = _played(program, schedule)
+    registry = _registry(generator_workflow(program))
+    for turn in hub.turns:
+        fixed = [event for event in turn.new if event.HasField("workflowStarted") or event.HasField("executionStarted")]
+        other_order = [*fixed, *schedule.shuffled([event for event in turn.new if event not in fixed])]
+        output = run_turn(INSTANCE, turn.past, other_order, registry, JsonConverter(), ParkedInstances(0))
+        assert not _mismatched(output)
+        if output.outcome is not None:
+            continue
+        # Committed in that order, the same code finds all it asked for, and asks for nothing a second time.
+        asked = [event for action in output.actions if (event := recorded(action)) is not None]
+        history = [*turn.past, *other_order, *asked]
+        again = run_turn(INSTANCE, history, [turn.new[0]], registry, JsonConverter(), ParkedInstances(0))
+        assert again.actions == []
+        assert again.outcome is None
+
+
+@QUICK
+@given(programs, schedules)
+def test_an_async_workflow_does_what_the_same_generator_does(program: Program, schedule: Choices) -> None:
+    hub = _played(program, schedule)
+    twin = _registry(async_workflow(program))
+    parked = ParkedInstances(4)
+    for turn in hub.turns:
+        assert told(_rerun(turn, twin, parked)) == turn.told()
+        assert told(_rerun(turn, twin)) == turn.told()
+
+
+@QUICK
+@given(programs, schedules)
+def test_ids_are_unique_and_in_the_order_of_the_calls(program: Program, schedule: Choices) -> None:
+    hub = _played(program, schedule)
+    for generation in {turn.generation for turn in hub.turns}:
+        ids = [a.id for turn in hub.turns if turn.generation == generation for a in turn.output.actions]
+        assert ids == sorted(set(ids))
+
+
+@QUICK
+@given(programs, schedules)
+def test_a_suspended_instance_asks_for_nothing(program: Program, schedule: Choices) -> None:
+    hub = _played(program, schedule)
+    registry = _registry(generator_workflow(program))
+    for turn in hub.turns:
+        if turn.output.outcome is None:
+            pause = pb.HistoryEvent(eventId=-1, executionSuspended=pb.ExecutionSuspendedEvent())
+            new = [*turn.new, pause]
+            assert run_turn(INSTANCE, turn.past, new, registry, JsonConverter(), ParkedInstances(0)).actions == []
+
+
+def test_the_model_notices_a_hang() -> None:
+    """The property that instances end can fail: here is code that waits for what never comes."""
+
+    def stuck(ctx: Any, runs_to_go: int) -> Any:
+        task = ctx.call_activity("charge")
+        ctx._calls._open.clear()  # The result will find nobody.
+        yield task
+
+    hub = ModelHub(stuck, Choices(b"\x00" * 8))
+    try:
+        hub.run()
+    except AssertionError as error:
+        assert "nothing is pending" in str(error)
+    else:
+        raise AssertionError("the model did not notice")
