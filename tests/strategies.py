@@ -342,22 +342,20 @@ plain_expressions: st.SearchStrategy[Expression] = leaves | st.one_of(
 
 
 def _statements(tasks: st.SearchStrategy[Expression], *, unwaited: bool) -> st.SearchStrategy[Statement]:
-    simple: st.SearchStrategy[Statement] = st.one_of(
-        st.builds(Await, tasks),
-        st.builds(Await, tasks),
-        st.builds(Await, tasks),
-        st.builds(Guid),
-        st.builds(Now),
-        st.builds(Status, st.sampled_from(["half way", "", None])),
+    waiting: st.SearchStrategy[Statement] = st.builds(Await, tasks)
+    other: st.SearchStrategy[Statement] = st.one_of(
+        st.builds(Guid), st.builds(Now), st.builds(Status, st.sampled_from(["half way", "", None]))
     )
     if unwaited:
-        simple = simple | st.builds(Start, tasks)
+        other = st.builds(Start, tasks) | other
+    simple = st.one_of(waiting, waiting, waiting, other)
 
     def nest(inner: st.SearchStrategy[Statement]) -> st.SearchStrategy[Statement]:
-        blocks = st.lists(inner, max_size=3).map(tuple)
+        blocks = st.lists(inner, min_size=1, max_size=3).map(tuple)
         return st.builds(Try, blocks, blocks) | st.builds(Branch, blocks, blocks)
 
-    return simple | nest(simple) | nest(simple | nest(simple))
+    nested = nest(simple)
+    return st.one_of(waiting, simple, nested, nest(simple | nested))
 
 
 _endings: st.SearchStrategy[Program] = st.one_of(
@@ -371,7 +369,7 @@ _endings: st.SearchStrategy[Program] = st.one_of(
 def _programs(
     tasks: st.SearchStrategy[Expression], *, unwaited: bool, endings: st.SearchStrategy[Program] = _endings
 ) -> st.SearchStrategy[Program]:
-    body = st.lists(_statements(tasks, unwaited=unwaited), min_size=1, max_size=6)
+    body = st.lists(_statements(tasks, unwaited=unwaited), min_size=2, max_size=8)
     return st.builds(lambda statements, ending: (*statements, *ending), body, endings)
 
 
@@ -413,4 +411,4 @@ class Choices:
         return order
 
 
-schedules: st.SearchStrategy[Choices] = st.binary(min_size=8, max_size=48).map(Choices)
+schedules: st.SearchStrategy[Choices] = st.binary(min_size=12, max_size=64).map(Choices)

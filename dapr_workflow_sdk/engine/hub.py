@@ -163,9 +163,10 @@ class EngineHub:
                 alarm.cancel()
             if live.start_alarm is not None:
                 live.start_alarm.cancel()
-            for _, waiter in live.waiters:
-                if not waiter.done():
-                    waiter.set_exception(unavailable(f"{self.description} was closed while a client waited."))
+            for future in (*(waiter for _, waiter in live.waiters), *live.acknowledgements.values()):
+                if not future.done():
+                    future.set_exception(unavailable(f"{self.description} was closed while somebody waited."))
+                    future.exception()
         await self._committer.drain()
         for task in list(self._background):
             task.cancel()
@@ -486,6 +487,7 @@ class EngineHub:
 
     async def complete_turn(self, response: pb.WorkflowResponse) -> None:
         """Applies a worker's answer; returns when it is durable."""
+        self._check_open()
         live = self._live.get(response.instanceId)
         turn = None if live is None else live.turn
         if live is None or turn is None or turn.answered or response.completionToken not in ("", turn.token):
@@ -574,6 +576,7 @@ class EngineHub:
 
     async def complete_activity(self, response: pb.ActivityResponse) -> None:
         """Takes an activity's result; returns when it is durable."""
+        self._check_open()
         token = response.completionToken or self._run_of_call.get((response.instanceId, response.taskId), "")
         run = self._runs.pop(token, None)
         if run is None or run.instance_id != response.instanceId or run.key[1] != response.taskId:

@@ -50,17 +50,19 @@ class Dispatcher:
         self._most_activities = most_activities
         self._queued: deque[tuple[ActivityItem, Session]] = deque()
         self._activities: set[asyncio.Task[None]] = set()
-        self._deliveries: set[asyncio.Task[None]] = set()
+        self._turns: set[asyncio.Task[None]] = set()
+        self._results: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._room.set()
         self._draining = False
 
     async def submit(self, item: WorkItem, session: Session) -> None:
         """Takes an item; returns when the next one may be read."""
-        if self._draining:
-            return  # The task hub hands it out again when this worker's session ends.
         if isinstance(item, TurnItem):
+            # Also while draining: the result of the last activity is acknowledged when its turn is durable.
             self._run_turn(item, session)
+        elif self._draining:
+            return  # The task hub hands it out again when this worker's session ends.
         elif len(self._activities) < self._most_activities:
             self._start(item, session)
         else:
@@ -99,7 +101,7 @@ class Dispatcher:
             )
         finally:
             self._watchdog.leave()
-        self._keep(self._deliveries, deliver(self._hub.complete_turn, response, session, oversize_turn))
+        self._keep(self._turns, deliver(self._hub.complete_turn, response, session, oversize_turn))
 
     def _start(self, item: ActivityItem, session: Session) -> None:
         self._keep(self._activities, self._run_activity(item, session))
@@ -107,7 +109,7 @@ class Dispatcher:
     async def _run_activity(self, item: ActivityItem, session: Session) -> None:
         response = await self._runner.run(item.request, item.token)
         # The slot is free as soon as the activity has run; its completion waits for the disk on its own time.
-        self._keep(self._deliveries, deliver(self._hub.complete_activity, response, session, oversize_activity))
+        self._keep(self._results, deliver(self._hub.complete_activity, response, session, oversize_activity))
         task = asyncio.current_task()
         if task is not None:
             self._activities.discard(task)
@@ -142,10 +144,12 @@ class Dispatcher:
         self._room.set()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        while (busy := self._activities | self._deliveries) and (left := deadline - loop.time()) > 0:
+        while (busy := self._activities | self._results) and (left := deadline - loop.time()) > 0:
             await asyncio.wait(busy, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         given_up = len(self._activities)
-        for task in [*self._activities, *self._deliveries]:
+        if self._turns and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(self._turns, timeout=left)
+        for task in [*self._activities, *self._results, *self._turns]:
             task.cancel()
         self._parked.clear()
         return given_up

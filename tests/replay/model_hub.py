@@ -87,28 +87,27 @@ class ModelHub:
         self._finish()
 
     def _happen(self) -> None:
-        # Once around everything that can happen; turns come up often enough to keep things moving.
-        what = self.choices.below(12)
-        if what in (0, 1, 2) and self.state.inbox:
-            self.turn()
-        elif what in (3, 4):
-            self.complete_activity()
-        elif what == 5:
-            self.fire_timer()
-        elif what == 6:
-            self.complete_child()
-        elif what == 7:
-            self.raise_event(EVENTS[self.choices.below(len(EVENTS))])
-        elif what == 8 and self.choices.one_in(3):
-            self.deliver(builders.suspended() if self.choices.below(2) else builders.resumed())
-        elif what == 9 and self.choices.one_in(8):
-            self.deliver(builders.terminated('"stopped"'))
-        elif what == 10:
+        what = self.choices.below(16)
+        if what == 5:
             self.lose_turn()
-        elif what == 11 and self.choices.one_in(3):
+        elif what in (6, 7):
+            self.complete_activity()
+        elif what == 8:
+            self.complete_child()
+        elif what == 9:
+            self.fire_timer()
+        elif what in (10, 11):
+            self.raise_event(EVENTS[self.choices.below(len(EVENTS))])
+        elif what == 12:
+            self.deliver(builders.suspended() if self.choices.below(2) else builders.resumed())
+        elif what == 13 and self.choices.one_in(6):
+            self.deliver(builders.terminated('"stopped"'))
+        elif what == 14:
             self.deliver_stray()
         elif self.state.inbox:
             self.turn()
+        elif not (self.complete_activity() or self.complete_child()):
+            self.fire_timer()
 
     def _finish(self) -> None:
         """Property (e): whatever happened, answering all that is pending brings the instance to its end."""
