@@ -1,34 +1,13 @@
-"""One live run of a workflow instance: its code, its open calls, and how history events move them.
-
-Ids. Every call takes the next number, from 1, in the order of the calls; a task hub stores it with the call and
-sends it back with the result. A run that repeats the calls in the same order therefore finds each result under
-the number its call has now. Four rules make the numbers equal to those of the official SDK, so that an instance
-started there finishes here:
-
-1.  A wait for an event takes a number of its own for its timer, also when it has no timeout (the timer then fires
-    in the year 9999). It takes none if the event is there already or the timeout is zero.
-2.  Histories of older SDKs lack the timers of waits without a timeout. When history confirms something else under
-    the number of such a timer, the timer never existed: it is dropped and every later call moves down by one
-    (`_drop_optional`). The reverse also happens: history has such a timer and the code has none; then the event
-    is skipped.
-3.  A retry takes two numbers: one for its delay when the failure arrives, one for the new try when the delay ends.
-    Neither moves the code.
-4.  Every call of an activity counts as one use of the id counter that `new_guid` uses, a retry does not.
-
-Results may come before their call was made, when a task hub lost a turn after it had sent the calls on its way:
-they are kept under their number and given to the call that takes it. Results for calls that are already settled
-are late or doubled, and ignored.
-"""
+"""One live run of a workflow instance: how history events move its code, and what the code asks for."""
 
 from __future__ import annotations
 
 import sys
 import uuid
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import CodeType
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -64,7 +43,10 @@ from dapr_workflow_sdk.replay.calls import (
     TimerCall,
     guid_text,
 )
-from dapr_workflow_sdk.replay.explanation import mismatch, not_a_task, waiting_place
+from dapr_workflow_sdk.replay.code import Code, End, NotATask, Returned
+from dapr_workflow_sdk.replay.events import ExternalEvents
+from dapr_workflow_sdk.replay.explanation import mismatch, not_a_task
+from dapr_workflow_sdk.replay.ledger import Ledger, Settle
 from dapr_workflow_sdk.replay.outcome import Outcome
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import (
@@ -81,7 +63,6 @@ _BEFORE_TIME = datetime(1000, 1, 1)  # noqa: DTZ001 - naive as in the official S
 _ZERO = timedelta(0)
 # A suspended instance still reacts to these; everything else waits for it to be resumed.
 _NOT_HELD = frozenset({"executionResumed", "executionTerminated"})
-_Settle = Callable[["Instance", Call], None]
 
 
 class Instance:
@@ -102,22 +83,14 @@ class Instance:
         self._registry = registry
         self._converter = converter
         self._ids = GuidSource(instance_id)
-        self._running: Generator[Any, Any, Any] | Coroutine[Any, Any, Any] | None = None
-        self._awaited: Task[Any] | None = None
-        self._inside = False
-        self._closed = False
         # The code could not be found or its input not be read: the rest of the history says nothing about it.
         self._stillborn = False
-        self._sequence = 0
         self._guids = 0
         self._clock = (0, -1)
         self._now: datetime | None = _BEFORE_TIME
-        self._unconfirmed: dict[int, Call] = {}
-        self._open: dict[int, Call] = {}
-        self._early: dict[int, tuple[str, _Settle]] = {}
-        self._waits: dict[str, deque[EventWait]] = {}
-        self._arrived: dict[str, deque[tuple[int, pb.HistoryEvent]]] = {}
-        self._arrivals = 0
+        self._code = Code()
+        self._ledger = Ledger()
+        self._events = ExternalEvents()
         self._held: list[tuple[str, pb.HistoryEvent]] = []
         self._renewal: tuple[str | None, bool] | None = None
 
@@ -149,7 +122,7 @@ class Instance:
         self, activity: Callable[..., Any] | str, value: Any, retry_policy: RetryPolicy | None, app_id: str | None
     ) -> Task[Any]:
         """A new activity call."""
-        call_id = self._take_id()
+        call_id = self._next_id()
         counter = self._guids
         self._guids += 1
         name, decode = self._target("activity", activity)
@@ -157,7 +130,7 @@ class Instance:
         task: Task[Any] = Task()
         retry = None if retry_policy is None else Retry(retry_policy, self.now)
         call = ActivityCall(call_id, task, self._caller(), name, text, app_id, decode, retry, self.now, counter)
-        self._add(call)
+        self._ledger.add(call)
         return task
 
     def call_child_workflow(
@@ -169,33 +142,29 @@ class Instance:
         app_id: str | None,
     ) -> Task[Any]:
         """A new child workflow."""
-        call_id = self._take_id()
+        call_id = self._next_id()
         name, decode = self._target("workflow", workflow)
         text = None if value is None else self._encode_input(value, f"child workflow {name!r}")
         task: Task[Any] = Task()
         retry = None if retry_policy is None else Retry(retry_policy, self.now)
         child_id = instance_id or f"{self.instance_id}:{call_id:04x}"
-        self._add(ChildCall(call_id, task, self._caller(), name, text, app_id, decode, retry, child_id))
+        self._ledger.add(ChildCall(call_id, task, self._caller(), name, text, app_id, decode, retry, child_id))
         return task
 
     def create_timer(self, fire_at: datetime | timedelta) -> Task[None]:
         """A new timer."""
         moment = self._moment(fire_at, "create_timer")
-        call_id = self._take_id()
+        call_id = self._next_id()
         task: Task[None] = Task()
-        self._add(TimerCall(call_id, task, self._caller(), moment))
+        self._ledger.add(TimerCall(call_id, task, self._caller(), moment))
         return task
 
     def wait_for_external_event(self, name: str, timeout: datetime | timedelta | None) -> Task[Any]:
         """A waiter for the next event of this name; see the ids essay above for its timer."""
         self._check_live()
-        key = name.casefold()
-        arrived = self._arrived.get(key)
         task: Task[Any] = Task()
-        if arrived:
-            _, event = arrived.popleft()
-            if not arrived:
-                del self._arrived[key]
+        event = self._events.take(name)
+        if event is not None:
             self._settle_payload(task, event.eventRaised.input.value, self._converter.decode)
             return task
         if isinstance(timeout, timedelta) and timeout == _ZERO:
@@ -204,9 +173,9 @@ class Instance:
         forever = timeout is None or (isinstance(timeout, timedelta) and timeout < _ZERO)
         moment = NEVER if timeout is None or forever else self._moment(timeout, "wait_for_external_event")
         wait = EventWait(name, task, None if forever else timeout)
-        call_id = self._take_id()
-        self._waits.setdefault(key, deque()).append(wait)
-        self._add(TimerCall(call_id, Task(), self._caller(), moment, wait=wait, optional=forever))
+        call_id = self._next_id()
+        self._events.wait(wait)
+        self._ledger.add(TimerCall(call_id, Task(), self._caller(), moment, wait=wait, optional=forever))
         return task
 
     def continue_as_new(self, value: Any, save_events: bool) -> None:
@@ -215,15 +184,15 @@ class Instance:
         if self._renewal is None:
             text = None if value is None else self._encode_input(value, "the next run (continue_as_new)")
             self._renewal = (text, save_events)
+            self._code.leaving = True
 
-    def _take_id(self) -> int:
+    def _next_id(self) -> int:
         self._check_live()
-        self._sequence += 1
-        return self._sequence
+        return self._ledger.next_id()
 
     def _check_live(self) -> None:
-        if not self._inside:
-            if self._closed:
+        if not self._code.inside:
+            if self._code.closed:
                 # The run is being dropped and its code unwinds: nothing it asks for now may happen.
                 raise GeneratorExit
             raise AuthoringError(
@@ -263,15 +232,6 @@ class Instance:
             return timestamp_of(to_naive_utc(fire_at))
         except AttributeError:
             raise TypeError(f"{what}() takes a timedelta or a datetime, not {type(fire_at).__name__}.") from None
-
-    def _add(self, call: Call) -> None:
-        self._unconfirmed[call.id] = call
-        self._open[call.id] = call
-        if self._early:
-            early = self._early.pop(call.id, None)
-            if early is not None and early[0] == call.kind:
-                del self._open[call.id]
-                early[1](self, call)
 
     # ---- history events ------------------------------------------------------------------------------------
 
@@ -319,20 +279,7 @@ class Instance:
             self._stillborn = True
             self._end_failed(error)
             return
-        context = DaprWorkflowContext(self)
-        try:
-            self._inside = True
-            produced = definition.function(context, *arguments)
-        except BaseException as error:  # noqa: BLE001 - whatever workflow code raises ends the instance, not the worker
-            self._inside = False
-            self._end_raised(error)
-            return
-        self._inside = False
-        if isinstance(produced, Generator | Coroutine):
-            self._running = produced
-            self._advance(None)
-        else:
-            self._end_returned(produced)
+        self._end(self._code.start(definition.function, DaprWorkflowContext(self), *arguments))
 
     def _arguments(self, definition: Definition, started: pb.ExecutionStartedEvent) -> tuple[Any, ...]:
         text = started.input.value
@@ -348,29 +295,13 @@ class Instance:
                 f"input. {error}"
             ) from error
 
-    def _on_confirmed(self, event: pb.HistoryEvent, kind: str, name: str) -> None:
+    def _confirm(self, event: pb.HistoryEvent, confirmed_by: str, name: str) -> None:
         """History records a call: it must be the one the code made under this number."""
-        call = self._unconfirmed.pop(event.eventId, None)
-        if call is not None and call.confirmed_by == kind and call.name == name:
+        if self._ledger.confirm(event.eventId, confirmed_by, name):
             return
-        if call is not None:
-            self._unconfirmed[event.eventId] = call
-        # Rule 2 of the essay above: several waits may stand in a row, so this repeats.
-        while self._drop_optional(event.eventId):
-            call = self._unconfirmed.get(event.eventId)
-            if call is not None and call.confirmed_by == kind and call.name == name:
-                del self._unconfirmed[event.eventId]
-                return
-        found = self._unconfirmed.get(event.eventId)
+        found = self._ledger.unconfirmed.get(event.eventId)
         raise NonDeterminismError(
-            mismatch(
-                self.workflow_name,
-                self.instance_id,
-                event,
-                found,
-                waiting_place(self._running),
-                ending=self._ending(),
-            )
+            mismatch(self.workflow_name, self.instance_id, event, found, self._code.place, ending=self._ending())
         )
 
     def _ending(self) -> str | None:
@@ -379,97 +310,54 @@ class Instance:
         return "ends" if self.outcome.failure is None else f"fails with {self.outcome.failure}"
 
     def _on_task_scheduled(self, event: pb.HistoryEvent) -> None:
-        call = self._unconfirmed.get(event.eventId)
-        if type(call) is ActivityCall and call.name == event.taskScheduled.name:
-            del self._unconfirmed[event.eventId]
-        else:
-            self._on_confirmed(event, "taskScheduled", event.taskScheduled.name)
+        self._confirm(event, "taskScheduled", event.taskScheduled.name)
 
     def _on_child_created(self, event: pb.HistoryEvent) -> None:
-        self._on_confirmed(event, "childWorkflowInstanceCreated", event.childWorkflowInstanceCreated.name)
+        self._confirm(event, "childWorkflowInstanceCreated", event.childWorkflowInstanceCreated.name)
 
     def _on_timer_created(self, event: pb.HistoryEvent) -> None:
         created = event.timerCreated
-        recorded_optional = created.fireAt == NEVER and created.WhichOneof("origin") in (None, "externalEvent")
-        call = self._unconfirmed.get(event.eventId)
-        if recorded_optional:
-            if isinstance(call, TimerCall) and call.optional:
-                del self._unconfirmed[event.eventId]
-            # Else the code of an older version waited here: nothing of this version corresponds to it.
-            return
-        while isinstance(call, TimerCall) and call.optional and self._drop_optional(event.eventId):
-            call = self._unconfirmed.get(event.eventId)
-        self._on_confirmed(event, "timerCreated", "")
+        if created.fireAt == NEVER and created.WhichOneof("origin") in (None, "externalEvent"):
+            self._ledger.confirm_optional(event.eventId)
+        else:
+            self._confirm(event, "timerCreated", "")
 
-    def _drop_optional(self, call_id: int) -> bool:
-        call = self._unconfirmed.get(call_id)
-        if not isinstance(call, TimerCall) or not call.optional:
-            return False
-        del self._unconfirmed[call_id]
-        self._open.pop(call_id, None)
-        for calls in (self._unconfirmed, self._open):
-            for later in sorted(number for number in calls if number > call_id):
-                moved = calls.pop(later)
-                moved.id = later - 1
-                calls[later - 1] = moved
-        self._sequence -= 1
-        return True
-
-    def _settle(self, call_id: int, kind: str, settle: _Settle) -> None:
-        call = self._open.get(call_id)
-        if call is None:
-            if call_id > self._sequence and self.outcome is None:
-                self._early[call_id] = (kind, settle)
-            elif not self.is_replaying:
-                self.notices.append(f"Ignored a late or doubled result of {kind} call {call_id}.")
+    def _settle(self, call_id: int, kind: str, settle: Settle) -> None:
+        if self.outcome is not None:
             return
-        if call.kind != kind:
-            self.notices.append(f"Ignored the result of a {kind} for call {call_id}, which is {call.label}.")
-            return
-        del self._open[call_id]
-        settle(self, call)
-        self._resume()
+        ignored = self._ledger.settle(call_id, kind, settle)
+        if ignored is None:
+            self._end(self._code.resume())
+        elif not self.is_replaying:
+            self.notices.append(ignored)
 
     def _on_task_completed(self, event: pb.HistoryEvent) -> None:
         completed = event.taskCompleted
-        call = self._open.pop(completed.taskScheduledId, None)
-        if type(call) is ActivityCall:
-            self._settle_payload(call.task, completed.result.value, call.decode)
-            if self._awaited is not None and self._awaited._done:
-                self._resume()
-            return
-        if call is not None:
-            self._open[completed.taskScheduledId] = call
-        self._settle(completed.taskScheduledId, "activity", _completed(completed.result.value))
+        self._settle(completed.taskScheduledId, "activity", self._completed(completed.result.value))
 
     def _on_task_failed(self, event: pb.HistoryEvent) -> None:
         failed = event.taskFailed
-        self._settle(failed.taskScheduledId, "activity", _failed(failed.failureDetails))
+        self._settle(failed.taskScheduledId, "activity", self._failed(failed.failureDetails))
 
     def _on_child_completed(self, event: pb.HistoryEvent) -> None:
         completed = event.childWorkflowInstanceCompleted
-        self._settle(completed.taskScheduledId, "child workflow", _completed(completed.result.value))
+        self._settle(completed.taskScheduledId, "child workflow", self._completed(completed.result.value))
 
     def _on_child_failed(self, event: pb.HistoryEvent) -> None:
         failed = event.childWorkflowInstanceFailed
         details = failed.failureDetails if failed.HasField("failureDetails") else None
-        self._settle(failed.taskScheduledId, "child workflow", _failed(details))
+        self._settle(failed.taskScheduledId, "child workflow", self._failed(details))
 
     def _on_timer_fired(self, event: pb.HistoryEvent) -> None:
-        self._settle(event.timerFired.timerId, "timer", _fired)
+        self._settle(event.timerFired.timerId, "timer", self._fired)
 
     def _on_event_raised(self, event: pb.HistoryEvent) -> None:
-        key = event.eventRaised.name.casefold()
-        waits = self._waits.get(key)
-        if waits and self.outcome is None:
-            wait = waits.popleft()
-            if not waits:
-                del self._waits[key]
-            self._settle_payload(wait.task, event.eventRaised.input.value, self._converter.decode)
-            self._resume()
+        wait = None if self.outcome is not None else self._events.first_waiter(event.eventRaised.name)
+        if wait is None:
+            self._events.keep(event)
             return
-        self._arrivals += 1
-        self._arrived.setdefault(key, deque()).append((self._arrivals, event))
+        self._settle_payload(wait.task, event.eventRaised.input.value, self._converter.decode)
+        self._end(self._code.resume())
 
     def _on_suspended(self, event: pb.HistoryEvent) -> None:
         self.suspended = True
@@ -495,6 +383,20 @@ class Instance:
 
     # ---- results -------------------------------------------------------------------------------------------
 
+    def _completed(self, text: str) -> Settle:
+        def settle(call: Call) -> None:
+            if isinstance(call, ActivityCall | ChildCall):
+                self._settle_payload(call.task, text, call.decode)
+
+        return settle
+
+    def _failed(self, details: pb.TaskFailureDetails | None) -> Settle:
+        def settle(call: Call) -> None:
+            if isinstance(call, ActivityCall | ChildCall):
+                self._fail_call(call, details)
+
+        return settle
+
     def _settle_payload(self, task: Task[Any], text: str, decode: Callable[[str], Any]) -> None:
         try:
             value = decode(text) if text else None
@@ -514,9 +416,8 @@ class Instance:
             delay = retry.policy.next_delay(retry.attempts, retry.first_try)
             if delay is not None:
                 retry.attempts += 1
-                self._sequence += 1
-                timer = TimerCall(self._sequence, Task(), call.place, timestamp_of(self.now + delay), retries=call)
-                self._add(timer)
+                fire_at = timestamp_of(self.now + delay)
+                self._ledger.add(TimerCall(self._ledger.next_id(), Task(), call.place, fire_at, retries=call))
                 return
         if isinstance(call, ActivityCall):
             message = f"{self.instance_id}: Activity task #{call.id} failed: {details.message}"
@@ -524,71 +425,42 @@ class Instance:
             message = f"Child workflow task #{call.id} failed: {details.message}"
         call.task._fail(TaskFailedError(message, details))
 
-    def _time_is_up(self, call: TimerCall) -> None:
-        if call.retries is not None:
-            self._sequence += 1
-            self._add(call.retries.again(self._sequence))
-        elif call.wait is not None:
-            wait = call.wait
-            if not wait.task._done:
-                waits = self._waits.get(wait.name.casefold())
-                if waits and wait in waits:
-                    waits.remove(wait)
-                    if not waits:
-                        del self._waits[wait.name.casefold()]
-                after = "" if wait.timeout is None else f" after {wait.timeout!r}"
-                wait.task._fail(TimeoutError(f"Timed out{after} waiting for external event {wait.name!r}"))
-        else:
-            call.task._resolve(None)
-
-    # ---- running the code ----------------------------------------------------------------------------------
-
-    def _resume(self) -> None:
-        awaited = self._awaited
-        if awaited is not None and awaited._done:
-            self._advance(awaited)
-
-    def _advance(self, settled: Task[Any] | None) -> None:
-        """Runs the code from one wait to the next, until it waits for something that is not there yet."""
-        running = self._running
-        if running is None or self.outcome is not None:
+    def _fired(self, call: Call) -> None:
+        if not isinstance(call, TimerCall):
             return
-        self._awaited = None
-        self._inside = True
-        try:
-            while True:
-                if settled is None:
-                    yielded = running.send(None)
-                elif settled._error is not None:
-                    yielded = running.throw(settled._error)
-                else:
-                    yielded = running.send(settled._result)
-                if self._renewal is not None:
-                    self._end_renewed()
-                    return
-                if not isinstance(yielded, Task):
-                    awaited = isinstance(running, Coroutine)
-                    place = waiting_place(running)
-                    self._end_failed(
-                        AuthoringError(
-                            not_a_task(self.workflow_name, self.instance_id, yielded, place, awaited=awaited)
-                        )
-                    )
-                    return
-                if not yielded._done:
-                    self._awaited = yielded
-                    return
-                settled = cast("Any", yielded)
-        except StopIteration as stop:
-            self._end_returned(stop.value)
-        except BaseException as error:  # noqa: BLE001 - whatever workflow code raises ends the instance, not the worker
-            self._end_raised(error)
-        finally:
-            self._inside = False
+        if call.retries is not None:
+            self._ledger.add(call.retries.again(self._ledger.next_id()))
+        elif call.wait is None:
+            call.task._resolve(None)
+        elif not call.wait.task._done:
+            wait = call.wait
+            self._events.give_up(wait)
+            after = "" if wait.timeout is None else f" after {wait.timeout!r}"
+            wait.task._fail(TimeoutError(f"Timed out{after} waiting for external event {wait.name!r}"))
+
+    # ---- the end -------------------------------------------------------------------------------------------
+
+    def _end(self, end: End | None) -> None:
+        """Notes how the code ended, if it has."""
+        if end is None or self.outcome is not None:
+            return
+        if isinstance(end, Returned):
+            self._end_returned(end.value)
+        elif isinstance(end, NotATask):
+            text = not_a_task(self.workflow_name, self.instance_id, end.value, end.place, awaited=end.awaited)
+            self._end_failed(AuthoringError(text))
+        elif self._renewal is not None:
+            self.notices.append(
+                f"Continued as new although the code then raised {type(end.error).__name__}: {end.error}"
+            )
+            self._end_returned(None)
+        else:
+            self._end_failed(end.error)
 
     def _end_returned(self, value: Any) -> None:
         if self._renewal is not None:
-            self._end_renewed()
+            next_input, save_events = self._renewal
+            self.outcome = Outcome(pb.WORKFLOW_STATUS_CONTINUED_AS_NEW, result=next_input, save_events=save_events)
             return
         try:
             text = None if value is None else self._converter.encode(value)
@@ -603,31 +475,16 @@ class Instance:
             return
         self.outcome = Outcome(pb.WORKFLOW_STATUS_COMPLETED, result=text)
 
-    def _end_raised(self, error: BaseException) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            raise error
-        if self._renewal is not None:
-            self.notices.append(f"Continued as new although the code then raised {type(error).__name__}: {error}")
-            self._end_renewed()
-            return
-        self._end_failed(error)
-
     def _end_failed(self, error: BaseException) -> None:
         self.outcome = Outcome(pb.WORKFLOW_STATUS_FAILED, failure=describe_failure(error))
 
-    def _end_renewed(self) -> None:
-        assert self._renewal is not None
-        text, save_events = self._renewal
-        self.outcome = Outcome(pb.WORKFLOW_STATUS_CONTINUED_AS_NEW, result=text, save_events=save_events)
-
     def runs(self, code: CodeType) -> bool:
         """Whether the run is a suspended generator or coroutine of exactly this code."""
-        running = self._running
-        return getattr(running, "gi_code", None) is code or getattr(running, "cr_code", None) is code
+        return self._code.runs(code)
 
     def fail_mismatch(self, error: NonDeterminismError) -> None:
         """Ends the run because history and code differ: nothing that the code asked for may happen."""
-        self._unconfirmed.clear()
+        self._ledger.unconfirmed.clear()
         self._end_failed(error)
 
     # ---- the answer ----------------------------------------------------------------------------------------
@@ -642,57 +499,24 @@ class Instance:
         if outcome is None:
             if self.suspended:
                 return []
-            return [self._unconfirmed[call_id].action(self._ids) for call_id in sorted(self._unconfirmed)]
+            return [call.action(self._ids) for call in self._ledger.pending()]
         actions: list[pb.WorkflowAction] = []
         if outcome.status in (pb.WORKFLOW_STATUS_COMPLETED, pb.WORKFLOW_STATUS_FAILED):
-            actions = [
-                call.action(self._ids)
-                for _, call in sorted(self._unconfirmed.items())
-                if not isinstance(call, TimerCall)
-            ]
+            actions = [call.action(self._ids) for call in self._ledger.pending() if not isinstance(call, TimerCall)]
         complete = pb.CompleteWorkflowAction(workflowStatus=outcome.status, result=text_of(outcome.result))
         if outcome.failure is not None:
             complete.failureDetails.CopyFrom(failure_to_wire(outcome.failure))
         if outcome.save_events:
-            arrived = sorted((item for items in self._arrived.values() for item in items), key=lambda item: item[0])
-            complete.carryoverEvents.extend(event for _, event in arrived)
+            complete.carryoverEvents.extend(self._events.kept())
         actions.append(
-            pb.WorkflowAction(id=self._sequence + 1, completeWorkflow=complete, router=self._ids.router(None))
+            pb.WorkflowAction(id=self._ledger.sequence + 1, completeWorkflow=complete, router=self._ids.router(None))
         )
         return actions
 
     def close(self) -> None:
-        """Drops the run. Code that is suspended inside ``try`` unwinds, and the context refuses whatever it asks."""
-        running, self._running = self._running, None
-        self._closed = True
-        self._inside = False
+        """Drops the run: code that is suspended inside ``try`` unwinds, and whatever it asks for is refused."""
         self.is_replaying = True
-        if running is not None:
-            try:
-                running.close()
-            except BaseException:  # noqa: BLE001 - code that yields or raises while it unwinds has no one to tell
-                return
-
-
-def _completed(text: str) -> _Settle:
-    def settle(run: Instance, call: Call) -> None:
-        if isinstance(call, ActivityCall | ChildCall):
-            run._settle_payload(call.task, text, call.decode)
-
-    return settle
-
-
-def _failed(details: pb.TaskFailureDetails | None) -> _Settle:
-    def settle(run: Instance, call: Call) -> None:
-        if isinstance(call, ActivityCall | ChildCall):
-            run._fail_call(call, details)
-
-    return settle
-
-
-def _fired(run: Instance, call: Call) -> None:
-    if isinstance(call, TimerCall):
-        run._time_is_up(call)
+        self._code.close()
 
 
 _HANDLERS: dict[str, Callable[[Instance, pb.HistoryEvent], None]] = {

@@ -268,13 +268,18 @@ class HandWorker:
         output = run_turn(
             item.instance_id, item.past, item.new, self._hub.registry, JsonConverter(), ParkedInstances(0)
         )
-        self.answer(item, output.actions)
+        self.answer(item, output.actions, custom_status=output.custom_status)
         return output.actions
 
-    def answer(self, item: TurnItem, actions: list[pb.WorkflowAction]) -> None:
+    def answer(
+        self, item: TurnItem, actions: list[pb.WorkflowAction], *, custom_status: str | None = None
+    ) -> None:
         """Answers a turn with the given actions."""
         response = pb.WorkflowResponse(
-            instanceId=item.instance_id, actions=actions, completionToken=item.token
+            instanceId=item.instance_id,
+            actions=actions,
+            customStatus=text_of(custom_status),
+            completionToken=item.token,
         )
         self._hub.call(self._port.complete_turn, response)
 

@@ -74,7 +74,6 @@ def test_066_a_paused_instance_keeps_events_for_later(hub: Hub) -> None:
     hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
     hub.client.pause_workflow(instance_id)
     assert _status(hub, instance_id) is WorkflowStatus.SUSPENDED
-    hub.client.pause_workflow(instance_id)
     hub.client.raise_workflow_event(instance_id, "go", data="kept")
     assert not seen.wait(0.2)
     assert _status(hub, instance_id) is WorkflowStatus.SUSPENDED
@@ -84,19 +83,17 @@ def test_066_a_paused_instance_keeps_events_for_later(hub: Hub) -> None:
     assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.COMPLETED, '"kept"')
 
 
-def test_066_pausing_and_resuming_may_be_repeated(hub: Hub) -> None:
+def test_066_pausing_twice_is_undone_by_resuming_once(hub: Hub) -> None:
     instance_id = hub.start(hub.workflow(_make_waiting()))
     hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
     hub.client.resume_workflow(instance_id)
     for _ in range(2):
-        for _ in range(2):
-            hub.client.pause_workflow(instance_id)
-            assert _status(hub, instance_id) is WorkflowStatus.SUSPENDED
-        for _ in range(2):
-            hub.client.resume_workflow(instance_id)
-            assert _status(hub, instance_id) is WorkflowStatus.RUNNING
+        hub.client.pause_workflow(instance_id)
+        assert _status(hub, instance_id) is WorkflowStatus.SUSPENDED
+    hub.client.resume_workflow(instance_id)
+    assert _status(hub, instance_id) is WorkflowStatus.RUNNING
     hub.client.raise_workflow_event(instance_id, "go", data=1)
-    assert hub.finish(instance_id).serialized_output == "1"
+    assert hub.finish(instance_id, 5).serialized_output == "1"
 
 
 def _two_steps(ctx: WorkflowContext) -> Run:
@@ -124,6 +121,12 @@ def test_067_a_turn_that_is_paused_at_its_end_asks_for_nothing_yet() -> None:
 
 
 def test_067_a_pause_and_its_end_in_one_batch_change_nothing() -> None:
+    past = [h.begun(), h.started(), h.scheduled(1)]
+    arrivals = [h.suspended(), h.completed(1), h.resumed()]
+    assert h.asked(h.turn(_two_steps, past, [h.begun(1), *arrivals])) == [(2, "scheduleTask")]
+
+
+def test_067_a_turn_that_is_paused_twice_needs_to_be_resumed_once() -> None:
     past = [h.begun(), h.started(), h.scheduled(1)]
     arrivals = [h.suspended(), h.completed(1), h.suspended(), h.resumed()]
     assert h.asked(h.turn(_two_steps, past, [h.begun(1), *arrivals])) == [(2, "scheduleTask")]
@@ -227,6 +230,7 @@ def test_069_an_activity_that_runs_does_not_keep_an_instance_from_ending(hub: Hu
     assert _state(hub, instance_id) == state
 
 
+@pytest.mark.not_on("daprd", reason="1.16 calls it suspended for ever, and the client waits for ever")
 def test_070_a_paused_instance_can_be_ended(hub: Hub) -> None:
     instance_id = hub.start(hub.workflow(_make_waiting()))
     hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
@@ -234,9 +238,7 @@ def test_070_a_paused_instance_can_be_ended(hub: Hub) -> None:
     hub.client.raise_workflow_event(instance_id, "go", data="never seen")
     hub.client.terminate_workflow(instance_id, output="ended")
     state = hub.finish(instance_id)
-    assert state.serialized_output == '"ended"'
-    if not hub.is_daprd:  # Sidecars of 1.16 go on to call it suspended.
-        assert state.runtime_status is WorkflowStatus.TERMINATED
+    assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.TERMINATED, '"ended"')
 
 
 def test_070_a_paused_turn_ends_when_told_to() -> None:
@@ -489,6 +491,7 @@ def test_082_an_id_in_use_is_refused_while_its_instance_is_paused(hub: Hub) -> N
     with pytest.raises(TaskHubError) as caught:
         hub.start(waiting, instance_id=instance_id)
     assert f"an active workflow with ID '{instance_id}' already exists" in caught.value.details()
+    hub.client.resume_workflow(instance_id)
     hub.client.terminate_workflow(instance_id)
 
 

@@ -62,6 +62,7 @@ class ModelHub:
     function: Callable[..., Any]
     choices: Choices
     runs_to_go: int = 2
+    suspends: bool = True
     now: int = builders.EPOCH_SECONDS * _SECOND
     turns: list[CommittedTurn] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
@@ -98,7 +99,7 @@ class ModelHub:
             self.fire_timer()
         elif what in (10, 11):
             self.raise_event(EVENTS[self.choices.below(len(EVENTS))])
-        elif what == 12:
+        elif what == 12 and self.suspends:
             self.deliver(builders.suspended() if self.choices.below(2) else builders.resumed())
         elif what == 13 and self.choices.one_in(6):
             self.deliver(builders.terminated('"stopped"'))
