@@ -33,6 +33,15 @@ class InstanceRow:
     failure: pb.TaskFailureDetails | None
     parent: pb.ParentInstanceInfo | None
 
+    @property
+    def status(self) -> pb.WorkflowStatus:
+        """What clients are told."""
+        if self.ended is not None:
+            return self.ended
+        if self.suspended:
+            return pb.WORKFLOW_STATUS_SUSPENDED
+        return pb.WORKFLOW_STATUS_PENDING if self.started is None else pb.WORKFLOW_STATUS_RUNNING
+
 
 @dataclass(slots=True)
 class InboxEvent:
@@ -63,15 +72,6 @@ class InstanceState:
     timers: dict[int, int] = field(default_factory=dict[int, int])
     children: dict[int, str] = field(default_factory=dict[int, str])
     attempts: dict[str, int] = field(default_factory=dict[str, int])
-
-    @property
-    def status(self) -> pb.WorkflowStatus:
-        """What clients are told."""
-        if self.row.ended is not None:
-            return self.row.ended
-        if self.row.suspended:
-            return pb.WORKFLOW_STATUS_SUSPENDED
-        return pb.WORKFLOW_STATUS_PENDING if self.row.started is None else pb.WORKFLOW_STATUS_RUNNING
 
     @property
     def ended(self) -> bool:
@@ -112,13 +112,12 @@ class Change:
     timers_removed: list[int] = field(default_factory=list[int])
 
 
-def describe(state: InstanceState, *, payloads: bool) -> pb.WorkflowState:
+def describe(row: InstanceRow, *, payloads: bool) -> pb.WorkflowState:
     """The state of an instance as clients read it."""
-    row = state.row
     wire = pb.WorkflowState(
         instanceId=row.instance_id,
         name=row.name,
-        workflowStatus=state.status,
+        workflowStatus=row.status,
         createdTimestamp=timestamp_from_ns(row.created),
         lastUpdatedTimestamp=timestamp_from_ns(row.updated),
         executionId=text_of(row.execution_id),

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 from dapr_workflow_sdk import (
-    JsonConverter,
     Task,
     TaskFailedError,
     WorkflowActivityContext,
@@ -19,11 +18,9 @@ from dapr_workflow_sdk import (
     when_all,
     when_any,
 )
-from dapr_workflow_sdk.authoring.definitions import Registry
-from dapr_workflow_sdk.replay.parked import ParkedInstances
-from dapr_workflow_sdk.replay.turn import TurnOutput, run_turn
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import naive_utc
+from tests.conformance import literal
 from tests.conformance.hubs import Hub, kind_of
 
 Steps = Generator[Task[Any], Any, Any]
@@ -354,47 +351,19 @@ def test_015_replaying_ends_with_the_last_past_event() -> None:
     def steps(ctx: WorkflowContext) -> Steps:
         for _ in range(3):
             seen.append(ctx.is_replaying)
-            yield ctx.call_activity("step")
+            yield ctx.call_activity("work")
         seen.append(ctx.is_replaying)
 
-    past, new = _history_of_steps("steps", 3)
-    for length in range(len(past) + 1):
+    history = [literal.begun(), literal.started()]
+    reached = [1]  # A step is reached with the start, or with the result of the step before it.
+    for call in (1, 2, 3):
+        history += [literal.scheduled(call), literal.begun(call), literal.completed(call)]
+        reached.append(len(history) - 1)
+    for past in range(len(history) + 1):
         seen.clear()
-        output = _turn(steps, past[:length], [*past[length:], *new])
-        assert output.outcome is not None
-        assert output.outcome.status == pb.WORKFLOW_STATUS_COMPLETED
-        # A step is reached when the event before it is applied: the start, then each result.
-        reached = [
-            i for i, e in enumerate([*past, *new]) if kind_of(e) in ("executionStarted", "taskCompleted")
-        ]
-        assert seen == [at < length for at in reached]
-
-
-def _history_of_steps(name: str, count: int) -> tuple[list[pb.HistoryEvent], list[pb.HistoryEvent]]:
-    """A past in which all but the last of some activities have completed, and the news that the last has."""
-    events = [
-        pb.HistoryEvent(eventId=-1, workflowStarted=pb.WorkflowStartedEvent()),
-        pb.HistoryEvent(
-            eventId=-1,
-            executionStarted=pb.ExecutionStartedEvent(
-                name=name, workflowInstance=pb.WorkflowInstance(instanceId="literal")
-            ),
-        ),
-    ]
-    for number in range(1, count + 1):
-        events.append(pb.HistoryEvent(eventId=number, taskScheduled=pb.TaskScheduledEvent(name="step")))
-        events.append(pb.HistoryEvent(eventId=-1, workflowStarted=pb.WorkflowStartedEvent()))
-        completed = pb.TaskCompletedEvent(taskScheduledId=number)
-        events.append(pb.HistoryEvent(eventId=-1, taskCompleted=completed))
-    for second, event in enumerate(events):
-        event.timestamp.seconds = 1_000_000 + second
-    return events[:-2], events[-2:]
-
-
-def _turn(workflow: Any, past: list[pb.HistoryEvent], new: list[pb.HistoryEvent]) -> TurnOutput:
-    registry = Registry(module_level=False)
-    registry.add("workflow", workflow)
-    return run_turn("literal", past, new, registry, JsonConverter(), ParkedInstances(0))
+        output = literal.turn(steps, history[:past], history[past:])
+        assert literal.ending(output).workflowStatus == pb.WORKFLOW_STATUS_COMPLETED
+        assert seen == [place < past for place in reached]
 
 
 def test_016_the_time_is_that_of_the_turn_and_the_same_on_every_replay(hub: Hub) -> None:

@@ -13,7 +13,6 @@ from uuid import UUID
 import pytest
 
 from dapr_workflow_sdk import (
-    JsonConverter,
     RetryPolicy,
     Task,
     TaskFailedError,
@@ -22,11 +21,9 @@ from dapr_workflow_sdk import (
     WorkflowStatus,
     when_all,
 )
-from dapr_workflow_sdk.authoring.definitions import Registry
-from dapr_workflow_sdk.replay.parked import ParkedInstances
-from dapr_workflow_sdk.replay.turn import run_turn
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import naive_utc, timestamp_of
+from tests.conformance import literal
 from tests.conformance.hubs import Hub, kind_of
 
 Steps = Generator[Task[Any], Any, Any]
@@ -248,45 +245,25 @@ DELAYS = [timedelta(milliseconds=milliseconds) for milliseconds in (40, 80, 160,
 
 def test_034_delays_grow_by_the_coefficient_up_to_the_bound() -> None:
     def retrying(ctx: WorkflowContext) -> Steps:
-        yield ctx.call_activity("fails", retry_policy=POLICY)
+        yield ctx.call_activity("work", retry_policy=POLICY)
 
-    registry = Registry(module_level=False)
-    registry.add("workflow", retrying)
-    moment = datetime(2030, 1, 1)
-    started = pb.ExecutionStartedEvent(
-        name="retrying", workflowInstance=pb.WorkflowInstance(instanceId="literal")
-    )
     past: list[pb.HistoryEvent] = []
-    new = [turn_at(moment), pb.HistoryEvent(eventId=-1, executionStarted=started)]
+    new = [literal.begun(), literal.started()]
     delays = []
-    while True:
-        output = run_turn("literal", past, new, registry, JsonConverter(), ParkedInstances(0))
-        past += new
-        if output.outcome is not None:
-            break
+    while (output := literal.turn(retrying, past, new)).outcome is None:
         (action,) = output.actions
+        past += new
+        marker = literal.begun(7 * len(past))  # How long a try or a delay really takes has no part in it.
         if action.HasField("scheduleTask"):
-            past.append(pb.HistoryEvent(eventId=action.id, taskScheduled=pb.TaskScheduledEvent(name="fails")))
-            moment += timedelta(seconds=7)  # How long a try takes has no part in the delay.
-            details = pb.TaskFailureDetails(errorType="ValueError", errorMessage="failed")
-            failed = pb.TaskFailedEvent(taskScheduledId=action.id, failureDetails=details)
-            new = [turn_at(moment), pb.HistoryEvent(eventId=-1, taskFailed=failed)]
+            past.append(literal.scheduled(action.id))
+            new = [marker, literal.failed(action.id, "no")]
         else:
-            due = action.createTimer.fireAt
-            past.append(pb.HistoryEvent(eventId=action.id, timerCreated=pb.TimerCreatedEvent(fireAt=due)))
-            delays.append(naive_utc(due.seconds, due.nanos) - moment)
-            moment += delays[-1] + timedelta(seconds=1)
-            fired = pb.TimerFiredEvent(timerId=action.id, fireAt=due)
-            new = [turn_at(moment), pb.HistoryEvent(eventId=-1, timerFired=fired)]
+            waited = action.createTimer.fireAt.ToNanoseconds() - new[0].timestamp.ToNanoseconds()
+            delays.append(timedelta(microseconds=waited / 1000))
+            past.append(literal.timer_set(action.id))
+            new = [marker, literal.timer_fired(action.id)]
     assert delays == DELAYS
-    assert output.outcome.status == pb.WORKFLOW_STATUS_FAILED
-
-
-def turn_at(moment: datetime) -> pb.HistoryEvent:
-    """The marker of a turn."""
-    return pb.HistoryEvent(
-        eventId=-1, timestamp=timestamp_of(moment), workflowStarted=pb.WorkflowStartedEvent()
-    )
+    assert literal.ending(output).workflowStatus == pb.WORKFLOW_STATUS_FAILED
 
 
 @pytest.mark.not_on("daprd", reason="1.16 cuts timers to whole seconds and tells no history")

@@ -11,15 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import grpc
+import grpc.aio
 from typing_extensions import Self
 
+from dapr_workflow_sdk import EmbeddedEngine, WorkflowClient, WorkflowRuntime
 from dapr_workflow_sdk.engine.state import Change
 from dapr_workflow_sdk.engine.stores.memory import MemoryStore
+from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.port import ActivityItem, TaskHub, TurnItem, WorkerOffer, WorkItem
+from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
 
@@ -135,7 +141,6 @@ class Child:
     @staticmethod
     def _read(stream: Any, lines: list[str]) -> None:
         with stream:
-            lines.extend([]) if stream.closed else None
             for line in stream:
                 lines.append(line.rstrip("\n"))
 
@@ -344,6 +349,165 @@ def again(number: int, result: str | None = None, *carried: pb.HistoryEvent) -> 
         workflowStatus=pb.WORKFLOW_STATUS_CONTINUED_AS_NEW, result=text_of(result), carryoverEvents=carried
     )
     return pb.WorkflowAction(id=number, completeWorkflow=end)
+
+
+# ---- task hubs -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Place:
+    """An engine, and how workers and clients of a test reach it: in the same process, or over gRPC."""
+
+    kind: str
+    engine: EmbeddedEngine
+    port: int = 0
+    opened: list[Any] = field(default_factory=list[Any])
+
+    def runtime(self, **options: Any) -> WorkflowRuntime:
+        """A worker, not started; it is shut down with the test."""
+        options = {"shutdown_timeout": 0.5, **options}
+        if self.kind == "grpc":
+            runtime = WorkflowRuntime("127.0.0.1", self.port, **options)
+        else:
+            runtime = WorkflowRuntime(engine=self.engine, **options)
+        self.opened.append(runtime.shutdown)
+        return runtime
+
+    def client(self) -> WorkflowClient:
+        """A client; it is closed with the test."""
+        client = WorkflowClient("127.0.0.1", self.port) if self.kind == "grpc" else WorkflowClient(engine=self.engine)
+        self.opened.append(client.close)
+        return client
+
+
+@contextmanager
+def place_of(kind: str, **options: Any) -> Iterator[Place]:
+    """An engine in memory, served if that is asked for."""
+    with EmbeddedEngine(**options) as engine, ExitStack() as stack:
+        place = Place(kind, engine)
+        if kind == "grpc":
+            place.port = stack.enter_context(engine.serve()).grpc_port
+        try:
+            yield place
+        finally:
+            for close in reversed(place.opened):
+                close()
+
+
+class FakeSidecar:
+    """A task hub that sends what the test says and answers as it says.
+
+    Attributes:
+        items: What each worker is sent when it subscribes.
+        refusals: Status and details for completions to come, one each; after them all is well.
+        ends: How streams end after their items: a status, or None to stay open.
+        hello: How greetings are answered, if not well.
+        completions: The completions that were accepted.
+        tries: All completions, with the time of each.
+        calls: Method and metadata of every call.
+    """
+
+    def __init__(self, *items: pb.WorkItem, port: int = 0) -> None:
+        self.items = list(items)
+        self.refusals: list[tuple[grpc.StatusCode, str]] = []
+        self.ends: tuple[grpc.StatusCode, str] | None = None
+        self.hello: tuple[grpc.StatusCode, str] | None = None
+        self.completions: list[Any] = []
+        self.tries: list[tuple[float, Any]] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.port = port
+        self._server: grpc.aio.Server | None = None
+        self._hang_up = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        PORTAL.call(self._start)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        PORTAL.call(self._stop)
+
+    def hang_up(self) -> None:
+        """Ends all streams well."""
+        PORTAL.loop.call_soon_threadsafe(self._hang_up.set)
+
+    @property
+    def subscriptions(self) -> int:
+        """How often a worker subscribed."""
+        return sum(name == methods.GET_WORK_ITEMS.name for name, _ in self.calls)
+
+    async def _start(self) -> None:
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        handlers: dict[str, Any] = {}
+        for method in (methods.HELLO, methods.COMPLETE_TURN, methods.COMPLETE_TURN_NEW, methods.COMPLETE_ACTIVITY):
+            handlers[method.name] = self._unary(method)
+        handlers[methods.GET_WORK_ITEMS.name] = grpc.unary_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=pb.GetWorkItemsRequest.FromString,
+            response_serializer=pb.WorkItem.SerializeToString,
+        )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(methods.SERVICE, handlers),))
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None
+
+    def _note(self, method: methods.Method, context: Any) -> None:
+        self.calls.append((method.name, {key: value for key, value in context.invocation_metadata()}))
+
+    def _unary(self, method: methods.Method) -> Any:
+        async def handle(request: Any, context: Any) -> Any:
+            self._note(method, context)
+            if method is methods.HELLO:
+                if self.hello is not None:
+                    await context.abort(*self.hello)
+                return method.response()
+            self.tries.append((time.monotonic(), request))
+            if self.refusals:
+                await context.abort(*self.refusals.pop(0))
+            self.completions.append(request)
+            return method.response()
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle,
+            request_deserializer=method.request.FromString,
+            response_serializer=method.response.SerializeToString,
+        )
+
+    async def _stream(self, request: pb.GetWorkItemsRequest, context: Any) -> AsyncIterator[pb.WorkItem]:
+        self._note(methods.GET_WORK_ITEMS, context)
+        await context.send_initial_metadata(())
+        for item in list(self.items):
+            yield item
+        if self.ends is not None:
+            await context.abort(*self.ends)
+        await self._hang_up.wait()
+        self._hang_up.clear()
+
+
+def activity_item(
+    name: str, number: int = 1, *, data: str | None = None, instance_id: str = "one", token: str = ""
+) -> pb.WorkItem:
+    """An activity as a sidecar sends it."""
+    request = pb.ActivityRequest(
+        name=name, taskId=number, input=text_of(data), workflowInstance=pb.WorkflowInstance(instanceId=instance_id)
+    )
+    return pb.WorkItem(activityRequest=request, completionToken=token or f"token-{number}")
+
+
+def turn_item(name: str, *, instance_id: str = "one", data: str | None = None) -> pb.WorkItem:
+    """The first turn of an instance as a sidecar sends it."""
+    marker = pb.HistoryEvent(eventId=-1, workflowStarted=pb.WorkflowStartedEvent())
+    begun = pb.HistoryEvent(
+        eventId=-1,
+        executionStarted=pb.ExecutionStartedEvent(
+            name=name, input=text_of(data), workflowInstance=pb.WorkflowInstance(instanceId=instance_id)
+        ),
+    )
+    asked = pb.WorkflowRequest(instanceId=instance_id, newEvents=[marker, begun])
+    return pb.WorkItem(workflowRequest=asked, completionToken="token")
 
 
 # ---- stores ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""Instances in memory, and what goes on around them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from dapr_workflow_sdk.engine.clock import Alarm
+from dapr_workflow_sdk.engine.state import InboxEvent, InstanceState, TaskKey
+from dapr_workflow_sdk.engine.subscription import Subscription
+from dapr_workflow_sdk.taskhub.port import Milestone
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+
+@dataclass
+class Turn:
+    """A turn at a worker, or at the engine itself if the worker is None.
+
+    Attributes:
+        token: What the answer must carry, if it carries any.
+        taken: The inbox events of the turn.
+        new: The events as the worker sees them.
+        worker: Who has it.
+        answered: Whether the answer has come; its commit may still be on its way.
+    """
+
+    token: str
+    taken: list[InboxEvent]
+    new: list[pb.HistoryEvent]
+    worker: Subscription | None
+    answered: bool = False
+
+
+@dataclass(eq=False)
+class Live:
+    """An instance in memory.
+
+    Attributes:
+        state: The instance.
+        turn: Its turn, if it has one now.
+        queued: Whether it waits for a worker to take its turn.
+        alarms: Alarms of its timers.
+        start_alarm: The alarm of its scheduled start.
+        waiters: Clients that wait for it.
+        acknowledgements: Workers that wait to hear that a result is durable.
+    """
+
+    state: InstanceState
+    turn: Turn | None = None
+    queued: bool = False
+    alarms: dict[int, Alarm] = field(default_factory=dict[int, Alarm])
+    start_alarm: Alarm | None = None
+    waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(
+        default_factory=list[tuple[Milestone, "asyncio.Future[None]"]]
+    )
+    acknowledgements: dict[TaskKey, asyncio.Future[None]] = field(default_factory=dict[TaskKey, "asyncio.Future[None]"])
+
+    @property
+    def id(self) -> str:
+        """Id of the instance."""
+        return self.state.row.instance_id
+
+    def acknowledge(self, keys: list[TaskKey]) -> None:
+        """Tells workers that their results are durable."""
+        for key in keys:
+            acknowledgement = self.acknowledgements.pop(key, None)
+            if acknowledgement is not None and not acknowledgement.done():
+                acknowledgement.set_result(None)
+
+    def tell_waiters(self) -> None:
+        """Tells clients what they waited for."""
+        for until, waiter in self.waiters:
+            if not waiter.done() and reached(self.state, until):
+                waiter.set_result(None)
+
+    def silence(self) -> None:
+        """Takes all its alarms back."""
+        for alarm in self.alarms.values():
+            alarm.cancel()
+        self.alarms = {}
+        if self.start_alarm is not None:
+            self.start_alarm.cancel()
+            self.start_alarm = None
+
+    def abandon(self, error: Exception) -> None:
+        """Tells everybody who waits that it was in vain."""
+        for future in (*(waiter for _, waiter in self.waiters), *self.acknowledgements.values()):
+            if not future.done():
+                future.set_exception(error)
+                # Somebody who has left meanwhile does not take the error.
+                future.exception()
+
+
+def reached(state: InstanceState, until: Milestone) -> bool:
+    """Whether an instance has come as far as a client waits for."""
+    return state.ended or (until is Milestone.STARTED and state.row.started is not None)
+
+
+def is_terminated(state: InstanceState) -> bool:
+    """Whether somebody has asked for its end."""
+    return any(item.event.WhichOneof("eventType") == "executionTerminated" for item in state.inbox)
