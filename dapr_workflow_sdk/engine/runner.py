@@ -88,6 +88,7 @@ class InstanceRunner:
             self._set_alarm(live, timer, fire_at)
         for key, request in live.state.tasks.items():
             self._activities.add(live.id, key, request)
+        self._schedule_start(live)
         self.make_ready(live)
 
     async def close(self) -> None:
@@ -141,9 +142,13 @@ class InstanceRunner:
             # Activities that an earlier run left behind still run, so their rows stay known.
             state.tasks.update(live.state.tasks)
             live.state = state
-        if state.row.scheduled is not None:
-            live.start_alarm = self._clock.call_at(state.row.scheduled, lambda: self._begin_scheduled(live))
+        self._schedule_start(live)
         return live, change
+
+    def _schedule_start(self, live: Live) -> None:
+        scheduled = live.state.row.scheduled
+        if scheduled is not None and live.state.row.started is None:
+            live.start_alarm = self._clock.call_at(scheduled, lambda: self._begin_scheduled(live))
 
     async def start(self, instance_id: str, started: pb.HistoryEvent, now: int) -> None:
         """Makes an instance and lets it run; returns when it is durable."""

@@ -182,6 +182,18 @@ def test_068_an_instance_ended_without_an_output_has_none(hub: Hub) -> None:
     assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.TERMINATED, None)
 
 
+@pytest.mark.not_on("daprd", reason="it takes no request while no worker is connected")
+def test_068_an_instance_can_be_ended_without_a_worker(own: OwnHub) -> None:
+    waiting = own.workflow(_make_waiting())
+    with HandWorker(own) as worker:
+        begun = own.start(waiting)
+        worker.play(worker.turn(begun))
+    for instance_id in (begun, own.start(waiting)):
+        in_background(lambda of=instance_id: own.client.terminate_workflow(of, output="early")).result(5)  # type: ignore[misc]
+        state = own.finish(instance_id)
+        assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.TERMINATED, '"early"')
+
+
 def test_068_timers_of_an_ended_instance_do_nothing(hub: Hub) -> None:
     went_on: list[str] = []
 

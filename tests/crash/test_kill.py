@@ -217,7 +217,7 @@ class _Witness(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._over.wait(0.02):
+            while not self._over.wait(0.05):
                 # A client that was refused stays away for a while; a new one does not.
                 with WorkflowClient(HOST, self._port) as client, suppress(TaskHubError):
                     self._start_some(client)
