@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dapr_workflow_sdk.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from dapr_workflow_sdk.authoring.activity_context import WorkflowActivityContext
     from dapr_workflow_sdk.authoring.context import DaprWorkflowContext
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
         WorkflowNotRegisteredError,
     )
     from dapr_workflow_sdk.worker.runtime import WorkflowRuntime
-
-__version__ = "0.1.0"
 
 # Where each public name lives: module, and its name there if that differs.
 _HOMES: dict[str, tuple[str, str]] = {

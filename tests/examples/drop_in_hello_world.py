@@ -4,6 +4,7 @@ Shared counters in globals, decorators with names, retries of an activity, of a 
 activity, an event that races a timer, pause and resume, purge, and a look at what was purged.
 """
 
+# ruff: noqa: I001 - the names come in the order in which the documentation has them.
 from collections.abc import Callable, Generator
 from datetime import timedelta
 from time import monotonic, sleep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,47 +44,78 @@ _SAID = (
 )
 
 
+class _Runs:
+    """Runs of the program, begun at the same time: most of it they wait for their timers."""
+
+    def __init__(self, factory: pytest.TempPathFactory, stack: ExitStack) -> None:
+        text = PROGRAM.read_text()
+        assert text.count("dapr_workflow_sdk") == text.count(_OURS) == 1
+        self.ours = [sys.executable, str(PROGRAM)]
+        self.theirs = [sys.executable, str(factory.mktemp("official") / "official.py")]
+        Path(self.theirs[1]).write_text(text.replace(_OURS, _THEIRS))
+        self._factory = factory
+        self._pool = stack.enter_context(ThreadPoolExecutor())
+        self._futures: dict[str, Future[Output]] = {}
+
+    def begin(self, name: str, command: list[str], hub: ServedEngine | DaprSidecar | None) -> None:
+        """Begins a run beside a hub."""
+        ports = {} if hub is None else {"DAPR_GRPC_PORT": str(hub.grpc_port), "DAPR_HTTP_PORT": str(hub.http_port)}
+        folder = self._factory.mktemp(name)
+        self._futures[name] = self._pool.submit(run, command, folder, ports, _TIMEOUT)
+
+    def check(self, name: str, *, errors: Sequence[str] | None = ()) -> None:
+        """Checks what a run said: its lines, and which lines to stderr; None is for Dapr's SDK, whose log goes there."""
+        output = self._futures[name].result()
+        assert output.status == 0, output.stdout + output.stderr
+        check_lines(output.stdout, [_SAID])
+        if errors is not None:
+            check_lines(output.stderr, [errors])
+
+
 @pytest.fixture(scope="module")
-def runs(
-    tmp_path_factory: pytest.TempPathFactory, dapr_cluster: DaprCluster
-) -> Iterator[dict[str, Future[Output]]]:
-    """All runs, begun at the same time: most of the time they wait for their timers."""
-    text = PROGRAM.read_text()
-    assert text.count("dapr_workflow_sdk") == text.count(_OURS) == 1
-    official = tmp_path_factory.mktemp("official") / "official.py"
-    official.write_text(text.replace(_OURS, _THEIRS))
-
-    def ports(of: ServedEngine | DaprSidecar) -> dict[str, str]:
-        return {"DAPR_GRPC_PORT": str(of.grpc_port), "DAPR_HTTP_PORT": str(of.http_port)}
-
+def on_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Runs]:
+    """Runs on engines: two of this process, and one of the command."""
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor())
-        folder = tmp_path_factory.mktemp("engines")
-
-        def begin(name: str, command: list[str], environment: dict[str, str]) -> Future[Output]:
-            return pool.submit(run, command, tmp_path_factory.mktemp(name), environment, _TIMEOUT)
-
-        def engine(name: str) -> dict[str, str]:
-            hub = stack.enter_context(EmbeddedEngine(folder / f"{name}.db"))
-            return ports(stack.enter_context(hub.serve(grpc_port=0, http_port=0)))
-
-        python = sys.executable
-        yield {
-            "on an engine of this process": begin("served", [python, str(PROGRAM)], engine("ours")),
-            "on the engine": begin("engine", [str(COMMAND), "run", str(PROGRAM), "--db", "tea.db"], {}),
-            "on daprd": begin("daprd", [python, str(PROGRAM)], ports(dapr_cluster.sidecar("tea-ours"))),
-            "official on daprd": begin("both", [python, str(official)], ports(dapr_cluster.sidecar("tea-theirs"))),
-            "official on the engine": begin("official", [python, str(official)], engine("theirs")),
-        }
+        runs = _Runs(tmp_path_factory, stack)
+        for name, command in (("served", runs.ours), ("official", runs.theirs)):
+            engine = stack.enter_context(EmbeddedEngine(tmp_path_factory.mktemp("engine") / "tea.db"))
+            runs.begin(name, command, stack.enter_context(engine.serve(grpc_port=0, http_port=0)))
+        runs.begin("command", [str(COMMAND), "run", str(PROGRAM), "--db", "tea.db"], None)
+        yield runs
 
 
-@pytest.mark.parametrize(
-    "name", ["on an engine of this process", "on the engine", "on daprd", "official on daprd", "official on the engine"]
-)
-def test_same_program_same_words(name: str, runs: dict[str, Future[Output]]) -> None:
-    """Only the import differs, and no line that it prints."""
-    output = runs[name].result()
-    assert output.status == 0, output.stdout + output.stderr
-    check_lines(output.stdout, [_SAID])
-    if not name.startswith("official"):  # Dapr's own SDK writes its log there.
-        check_lines(output.stderr, [[r"Engine ready: gRPC .*tea\.db"]] if name == "on the engine" else [])
+@pytest.fixture(scope="module")
+def on_daprd(tmp_path_factory: pytest.TempPathFactory, dapr_cluster: DaprCluster) -> Iterator[_Runs]:
+    """Runs on sidecars, one for each."""
+    with ExitStack() as stack:
+        runs = _Runs(tmp_path_factory, stack)
+        for name, command in (("daprd", runs.ours), ("official", runs.theirs)):
+            sidecar = dapr_cluster.sidecar(f"tea-{name}")
+            stack.callback(sidecar.stop)
+            runs.begin(name, command, sidecar)
+        yield runs
+
+
+def test_on_an_engine_of_this_process(on_engines: _Runs) -> None:
+    """The program needs nothing but a port."""
+    on_engines.check("served")
+
+
+def test_on_the_engine(on_engines: _Runs) -> None:
+    """The command gives it one."""
+    on_engines.check("command", errors=[r"Engine ready: gRPC .*tea\.db"])
+
+
+def test_daprs_own_sdk_on_the_engine(on_engines: _Runs) -> None:
+    """Programs that stay with Dapr's own SDK run on the engine."""
+    on_engines.check("official", errors=None)
+
+
+def test_on_daprd(on_daprd: _Runs) -> None:
+    """Dapr's sidecar takes it as one of its own."""
+    on_daprd.check("daprd")
+
+
+def test_daprs_own_sdk_on_daprd(on_daprd: _Runs) -> None:
+    """What the program says elsewhere is what Dapr's own SDK has it say here."""
+    on_daprd.check("official", errors=None)

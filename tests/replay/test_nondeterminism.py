@@ -88,7 +88,6 @@ def test_another_call_in_the_place_of_the_recorded_one(was: Made, now: Made) -> 
         yield now.make(ctx)
 
     failure = failure_of(replay(flow, [was.record(1)]))
-    line = flow.__code__.co_firstlineno + 1
     assert failure.error_type == "NonDeterminismError"
     for words in (
         "'flow'",
@@ -99,8 +98,6 @@ def test_another_call_in_the_place_of_the_recorded_one(was: Made, now: Made) -> 
         "The code has changed since this instance started",
     ):
         assert words in failure.message
-    # The lambda that makes the call is this file's too, and nearer to the call than the workflow.
-    assert f"test_nondeterminism.py:{line}" in failure.message or "test_nondeterminism.py:" in failure.message
 
 
 @pytest.mark.parametrize("was", _CALLS.values(), ids=_CALLS)
@@ -148,7 +145,8 @@ def test_a_retry_where_history_has_something_else() -> None:
 
     past = [activity_scheduled(1, "charge"), activity_failed(1), activity_scheduled(2, "undo")]
     message = failure_of(replay(flow, past)).message
-    assert "the timer before the next try of call of activity 'charge'" in message
+    assert "the timer before the next try" in message
+    assert "activity 'charge'" in message
 
 
 def test_a_retry_policy_removed_after_deploy() -> None:

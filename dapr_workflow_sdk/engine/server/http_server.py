@@ -19,6 +19,7 @@ from starlette.routing import Route
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.errors import RuntimeStateError, TaskHubError, WorkflowNotFoundError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.version import __version__
 
 _PREFIXES = ("/v1.0", "/v1.0-beta1", "/v1.0-alpha1")
 _LONGEST_ID = 64
@@ -137,8 +138,6 @@ class _WorkflowApi:
         return Response(status_code=204)
 
     async def metadata(self, request: Request) -> Response:
-        from dapr_workflow_sdk import __version__
-
         workers = self._hub.worker_count
         return JSONResponse(
             {
