@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,14 @@ from dapr_workflow_sdk.engine.embedded import ServedEngine
 
 # Seconds that a program has to end by itself after a signal before it is killed.
 _PATIENCE = 15.0
+
+# The system sends the signal when the parent dies; if that has happened already, nothing is to be run.
+_TIE_AND_RUN = f"""
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, {int(signal.SIGTERM)})
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
 
 
 def run_program(program: Path, arguments: Sequence[str], served: ServedEngine) -> int:
@@ -29,7 +38,7 @@ def run_program(program: Path, arguments: Sequence[str], served: ServedEngine) -
     environment["DAPR_GRPC_PORT"] = str(served.grpc_port)
     environment["DAPR_HTTP_PORT"] = str(served.http_port)
     with StopSignals() as signals:
-        child = subprocess.Popen([sys.executable, str(program), *arguments], env=environment)
+        child = subprocess.Popen([sys.executable, *_launcher(), str(program), *arguments], env=environment)
         try:
             code = _wait(child, signals)
         finally:
@@ -37,6 +46,16 @@ def run_program(program: Path, arguments: Sequence[str], served: ServedEngine) -
                 child.kill()
                 child.wait()
     return 128 - code if code < 0 else code
+
+
+def _launcher() -> list[str]:
+    """Python's arguments before the program: on Linux, a step that ties its life to that of this process.
+
+    Without it a program would go on without its engine when this command is killed by a signal it cannot catch.
+    """
+    if not sys.platform.startswith("linux"):
+        return []
+    return ["-c", _TIE_AND_RUN, str(os.getpid())]
 
 
 def _wait(child: subprocess.Popen[bytes], signals: StopSignals) -> int:

@@ -101,7 +101,7 @@ class JsonConverter:
         if wanted is UNTYPED:
             return _loads(text)
         decoder = self._decoder(wanted)
-        if decoder is None or text == "null":
+        if decoder is None:
             return _loads(text)
         try:
             return decoder(text)

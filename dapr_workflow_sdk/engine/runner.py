@@ -258,12 +258,14 @@ class InstanceRunner:
 
     def make_ready(self, live: Live) -> None:
         """Queues an instance for a turn if it has something to take one for."""
-        if live.turn is not None or live.queued or not self._may_run(live.state):
+        if live.turn is not None or not self._may_run(live.state):
             return
         if not self._workers:
             if self._end_without_worker(live):
                 return
             self._store_unstored(live)
+        if live.queued:
+            return
         live.queued = True
         self._turns.append(live)
         self._pump()

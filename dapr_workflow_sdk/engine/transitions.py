@@ -112,14 +112,13 @@ def _has(state: InstanceState, key: TaskKey) -> bool:
 def accept(state: InstanceState, event: pb.HistoryEvent) -> Change:
     """Stores an arrival in the inbox."""
     kind = event.WhichOneof("eventType")
-    number = state.inbox_next
-    state.inbox_next += 1
-    state.inbox.append(InboxEvent(event, number))
     suspended = state.row.suspended
     if kind in ("executionSuspended", "executionResumed"):
         suspended = kind == "executionSuspended"
     state.row = replace(state.row, updated=nanoseconds(event.timestamp), suspended=suspended)
-    return Change(state.row.instance_id, state.row, inbox_added=[(number, event)])
+    change = Change(state.row.instance_id, state.row)
+    _put_into_inbox(state, event, change)
+    return change
 
 
 def accept_unstored(
@@ -312,10 +311,37 @@ def _schedule(
         taskExecutionId=asked.taskExecutionId,
         attempt=attempt,
     )
+    if _is_foreign(action, app_id):
+        refusal = event_at(moment)
+        refusal.taskFailed.CopyFrom(
+            pb.TaskFailedEvent(
+                taskScheduledId=action.id,
+                failureDetails=_no_such_app(action.router.targetAppID, app_id),
+                taskExecutionId=asked.taskExecutionId,
+            )
+        )
+        _put_into_inbox(state, refusal, conclusion.change)
+        return
     key = (row.generation, action.id)
     state.tasks[key] = request
     conclusion.change.tasks_added.append((key, request))
     conclusion.activities.append((key, request))
+
+
+def _is_foreign(action: pb.WorkflowAction, app_id: str) -> bool:
+    return action.router.targetAppID not in ("", app_id)
+
+
+def _no_such_app(target: str, app_id: str) -> pb.TaskFailureDetails:
+    message = f"This engine serves the app {app_id!r} only; calls to the app {target!r} need a Dapr sidecar."
+    return pb.TaskFailureDetails(errorType="AppNotFoundError", errorMessage=message, isNonRetriable=True)
+
+
+def _put_into_inbox(state: InstanceState, event: pb.HistoryEvent, change: Change) -> None:
+    number = state.inbox_next
+    state.inbox_next += 1
+    state.inbox.append(InboxEvent(event, number))
+    change.inbox_added.append((number, event))
 
 
 def _start_timer(
@@ -360,6 +386,15 @@ def _start_child(
         pb.ChildWorkflowInstanceCreatedEvent(instanceId=child_id, name=asked.name, version=version, input=given)
     )
     recorded.append(event)
+    if _is_foreign(action, app_id):
+        refusal = event_at(moment)
+        refusal.childWorkflowInstanceFailed.CopyFrom(
+            pb.ChildWorkflowInstanceFailedEvent(
+                taskScheduledId=action.id, failureDetails=_no_such_app(action.router.targetAppID, app_id)
+            )
+        )
+        _put_into_inbox(state, refusal, conclusion.change)
+        return
     state.children[action.id] = child_id
     parent = pb.ParentInstanceInfo(
         taskScheduledId=action.id,

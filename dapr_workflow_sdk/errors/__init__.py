@@ -152,4 +152,6 @@ def describe_failure(error: BaseException) -> FailureDetails:
     """
     stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     cause = error.details if isinstance(error, TaskFailedError) else None
-    return FailureDetails(str(error), type(error).__name__, stack, cause, isinstance(error, NonRetryableError))
+    # A payload that cannot be read or written stays so however often it is tried.
+    final = isinstance(error, NonRetryableError | PayloadError)
+    return FailureDetails(str(error), type(error).__name__, stack, cause, final)

@@ -13,7 +13,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dapr_workflow_sdk.authoring.context import DaprWorkflowContext
 from dapr_workflow_sdk.authoring.definitions import (
-    NO_DEFAULT,
     UNTYPED,
     Definition,
     Registry,
@@ -22,6 +21,7 @@ from dapr_workflow_sdk.authoring.definitions import (
 from dapr_workflow_sdk.authoring.retry import RetryPolicy
 from dapr_workflow_sdk.authoring.tasks import Task
 from dapr_workflow_sdk.converter import Converter
+from dapr_workflow_sdk.converter.arguments import read_arguments
 from dapr_workflow_sdk.errors import (
     AuthoringError,
     FailureDetails,
@@ -274,26 +274,12 @@ class Instance:
                     f"Registered: {known}. Register it with @workflow or runtime.register_workflow(), under that name."
                 )
             self.definition = definition
-            arguments = self._arguments(definition, started)
+            arguments = read_arguments(definition, started.input.value, self._converter, self.instance_id)
         except (WorkflowNotRegisteredError, PayloadError, RegistrationError) as error:
             self._stillborn = True
             self._end_failed(error)
             return
         self._end(self._code.start(definition.function, DaprWorkflowContext(self), *arguments))
-
-    def _arguments(self, definition: Definition, started: pb.ExecutionStartedEvent) -> tuple[Any, ...]:
-        text = started.input.value
-        if not definition.takes_input:
-            return ()
-        if not text and definition.input_default is not NO_DEFAULT:
-            return ()
-        try:
-            return (self._converter.decode(text, definition.input_type),)
-        except PayloadError as error:
-            raise PayloadError(
-                f"Workflow {definition.name!r} ({definition.location}), instance {self.instance_id!r}, cannot read its "
-                f"input. {error}"
-            ) from error
 
     def _confirm(self, event: pb.HistoryEvent, confirmed_by: str, name: str) -> None:
         """History records a call: it must be the one the code made under this number."""

@@ -8,8 +8,9 @@ import logging
 from typing import Any
 
 from dapr_workflow_sdk.authoring.activity_context import WorkflowActivityContext
-from dapr_workflow_sdk.authoring.definitions import NO_DEFAULT, Definition, Registry
+from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.converter import Converter
+from dapr_workflow_sdk.converter.arguments import read_arguments
 from dapr_workflow_sdk.errors import ActivityNotRegisteredError, PayloadError, describe_failure
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire
@@ -76,7 +77,14 @@ class ActivityRunner:
                 f"Activity {request.name!r}, called by instance {instance_id!r}, is not registered on this worker. "
                 f"Registered: {known}. Register it with @activity or runtime.register_activity(), under that name."
             )
-        arguments = self._arguments(definition, request)
+        context = WorkflowActivityContext(
+            workflow_id=instance_id,
+            task_id=request.taskId,
+            task_execution_id=request.taskExecutionId,
+            attempt=request.attempt or None,
+            name=request.name,
+        )
+        arguments = (context, *read_arguments(definition, request.input.value, self._converter, instance_id))
         if inspect.iscoroutinefunction(definition.function):
             value = await self._await(definition.function(*arguments))
         else:
@@ -98,27 +106,6 @@ class ActivityRunner:
         if self._caller_loop is None or self._caller_loop is asyncio.get_running_loop():
             return await work
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_as_coroutine(work), self._caller_loop))
-
-    def _arguments(self, definition: Definition, request: pb.ActivityRequest) -> tuple[Any, ...]:
-        instance_id = request.workflowInstance.instanceId
-        context = WorkflowActivityContext(
-            workflow_id=instance_id,
-            task_id=request.taskId,
-            task_execution_id=request.taskExecutionId,
-            attempt=request.attempt or None,
-            name=request.name,
-        )
-        if not definition.takes_input:
-            return (context,)
-        if not request.input.value and definition.input_default is not NO_DEFAULT:
-            return (context,)
-        try:
-            return (context, self._converter.decode(request.input.value, definition.input_type))
-        except PayloadError as error:
-            raise PayloadError(
-                f"Activity {definition.name!r} ({definition.location}), called by instance {instance_id!r}, cannot "
-                f"read its input. {error}"
-            ) from error
 
 
 async def _as_coroutine(work: Any) -> Any:

@@ -48,7 +48,7 @@ class Poller:
                 reason = repr(error)
             if loop.time() - began > _HEALTHY:
                 pause = _FIRST_PAUSE
-            logger.warning("Lost %s: %s. Connecting again.", self._hub.description, reason)
+            logger.warning("Connecting again to %s: %s", self._hub.description, reason)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
 

@@ -145,10 +145,12 @@ class _Child(OwnHub):
         return True
 
     def close(self) -> None:
+        alive = self.process.running
         try:
             super().close()
         finally:
             self.process.stop()
+        assert alive, f"the engine had ended by itself:\n{self.process.log_tail()}"
 
 
 class _Sidecar(OwnHub):

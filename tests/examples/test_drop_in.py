@@ -47,14 +47,14 @@ _SAID = (
 class _Runs:
     """Runs of the program, begun at the same time: most of it they wait for their timers."""
 
-    def __init__(self, factory: pytest.TempPathFactory, stack: ExitStack) -> None:
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
         text = PROGRAM.read_text()
         assert text.count("dapr_workflow_sdk") == text.count(_OURS) == 1
         self.ours = [sys.executable, str(PROGRAM)]
         self.theirs = [sys.executable, str(factory.mktemp("official") / "official.py")]
         Path(self.theirs[1]).write_text(text.replace(_OURS, _THEIRS))
         self._factory = factory
-        self._pool = stack.enter_context(ThreadPoolExecutor())
+        self._pool = ThreadPoolExecutor()
         self._futures: dict[str, Future[Output]] = {}
 
     def begin(self, name: str, command: list[str], hub: ServedEngine | DaprSidecar | None) -> None:
@@ -63,8 +63,17 @@ class _Runs:
         folder = self._factory.mktemp(name)
         self._futures[name] = self._pool.submit(run, command, folder, ports, _TIMEOUT)
 
+    def close(self) -> None:
+        """Waits for all runs."""
+        self._pool.shutdown()
+
     def check(self, name: str, *, errors: Sequence[str] | None = ()) -> None:
-        """Checks what a run said: its lines, and which lines to stderr; None is for Dapr's SDK, whose log goes there."""
+        """Checks what a run said.
+
+        Args:
+            name: The run.
+            errors: What it said on stderr; None for Dapr's own SDK, which writes its log there.
+        """
         output = self._futures[name].result()
         assert output.status == 0, output.stdout + output.stderr
         check_lines(output.stdout, [_SAID])
@@ -76,24 +85,26 @@ class _Runs:
 def on_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Runs]:
     """Runs on engines: two of this process, and one of the command."""
     with ExitStack() as stack:
-        runs = _Runs(tmp_path_factory, stack)
+        runs = _Runs(tmp_path_factory)
         for name, command in (("served", runs.ours), ("official", runs.theirs)):
             engine = stack.enter_context(EmbeddedEngine(tmp_path_factory.mktemp("engine") / "tea.db"))
             runs.begin(name, command, stack.enter_context(engine.serve(grpc_port=0, http_port=0)))
         runs.begin("command", [str(COMMAND), "run", str(PROGRAM), "--db", "tea.db"], None)
         yield runs
+        runs.close()
 
 
 @pytest.fixture(scope="module")
 def on_daprd(tmp_path_factory: pytest.TempPathFactory, dapr_cluster: DaprCluster) -> Iterator[_Runs]:
     """Runs on sidecars, one for each."""
     with ExitStack() as stack:
-        runs = _Runs(tmp_path_factory, stack)
+        runs = _Runs(tmp_path_factory)
         for name, command in (("daprd", runs.ours), ("official", runs.theirs)):
             sidecar = dapr_cluster.sidecar(f"tea-{name}")
             stack.callback(sidecar.stop)
             runs.begin(name, command, sidecar)
         yield runs
+        runs.close()
 
 
 def test_on_an_engine_of_this_process(on_engines: _Runs) -> None:

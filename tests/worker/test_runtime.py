@@ -51,9 +51,10 @@ def run(client: WorkflowClient, workflow: Callable[..., Any] | str = calls_echo,
     return finish(client, client.schedule_new_workflow(workflow, input=value))
 
 
-def sdk_threads() -> set[str]:
-    """Names of threads of the package, but for the one that lasts."""
-    return {t.name for t in threading.enumerate() if t.name.startswith("dapr-workflow-") and t.name != "dapr-workflow-sdk"}
+def sdk_threads(before: set[threading.Thread]) -> set[str]:
+    """Names of the package's threads that came since, but for the one that lasts."""
+    new = {t.name for t in threading.enumerate() if t not in before}
+    return {name for name in new if name.startswith("dapr-workflow-") and name != "dapr-workflow-sdk"}
 
 
 @contextlib.contextmanager
@@ -88,6 +89,7 @@ def rude_listener(connections: list[float]) -> Iterator[int]:
 
 @pytest.mark.parametrize("kind", ["closed", "silent", "rude"])
 def test_without_a_task_hub_start_fails_in_time_and_names_both_ways_out(kind: str) -> None:
+    before = set(threading.enumerate())
     with contextlib.ExitStack() as stack:
         if kind == "closed":
             port = free_port()
@@ -109,7 +111,7 @@ def test_without_a_task_hub_start_fails_in_time_and_names_both_ways_out(kind: st
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
         assert not runtime.is_worker_ready()
         runtime.shutdown()
-    assert sdk_threads() == set()
+    assert sdk_threads(before) == set()
 
 
 def test_a_start_that_is_refused_says_why_and_does_not_claim_to_have_waited() -> None:
@@ -409,7 +411,7 @@ def test_shutdown_after_the_engine_was_closed_is_quick_and_quiet(caplog: pytest.
 
 def test_nothing_is_left_of_a_runtime_that_was_shut_down(place: Place) -> None:
     client = place.client()
-    before = len(asyncio.all_tasks(PORTAL.loop))
+    before, threads = len(asyncio.all_tasks(PORTAL.loop)), set(threading.enumerate())
     for _ in range(3):
         runtime = place.runtime()
         runtime.register_workflow(calls_echo)
@@ -417,7 +419,7 @@ def test_nothing_is_left_of_a_runtime_that_was_shut_down(place: Place) -> None:
         with runtime:
             for _ in range(5):
                 run(client)
-        eventually(lambda: not sdk_threads(), f"the end of {sdk_threads()}", 3)
+        eventually(lambda: not sdk_threads(threads), "the end of all threads", 3)
     eventually(lambda: len(asyncio.all_tasks(PORTAL.loop)) <= before, "the end of all tasks", 3)
 
 

@@ -84,6 +84,7 @@ def test_shutdown_gives_up_what_is_stuck_and_says_so(
     place: Place, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     runtime, other, client = place.runtime(shutdown_timeout=0.3), place.runtime(), place.client()
+    before = set(threading.enumerate())
     gate, entered, cancelled = threading.Event(), threading.Event(), threading.Event()
 
     def slow(ctx: WorkflowActivityContext) -> str:
@@ -116,13 +117,13 @@ def test_shutdown_gives_up_what_is_stuck_and_says_so(
     with other:
         assert finish(client, instance_id) == '"other"'
     gate.set()
-    eventually(lambda: not sdk_threads(), f"the end of {sdk_threads()}")
+    eventually(lambda: not sdk_threads(before), "the end of all threads")
 
 
 def test_activities_that_were_queued_do_not_begin_after_the_worker_stopped(place: Place) -> None:
     """The task hub gives them to another worker, so here they would run a second time, unseen."""
     runtime = place.runtime(shutdown_timeout=0.2, maximum_thread_pool_workers=1)
-    client = place.client()
+    client, before = place.client(), set(threading.enumerate())
     gate, entered, ran = threading.Event(), threading.Event(), []
 
     @runtime.activity
@@ -141,7 +142,7 @@ def test_activities_that_were_queued_do_not_begin_after_the_worker_stopped(place
     within(runtime.shutdown, 5, "shutdown")
     assert ran == [0]
     gate.set()
-    eventually(lambda: not sdk_threads(), f"the end of {sdk_threads()}")
+    eventually(lambda: not sdk_threads(before), "the end of all threads")
     assert ran == [0]
 
 
