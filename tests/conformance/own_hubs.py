@@ -84,7 +84,9 @@ class OwnHub(Hub):
     def start_soon(self, workflow: Callable[..., Any], value: Any = None) -> str:
         """Starts an instance without waiting for its first turn, as sidecars do when no time is named."""
         now = datetime.now(timezone.utc)
-        return self.client.schedule_new_workflow(workflow, input=value, instance_id=self.fresh("i"), start_at=now)
+        return self.client.schedule_new_workflow(
+            workflow, input=value, instance_id=self.fresh("i"), start_at=now
+        )
 
     def kill(self) -> None:
         """Ends the hub as roughly as its kind allows."""
@@ -202,7 +204,7 @@ def _child(folder: Path) -> _Child:
 
 
 class HandWorker:
-    """A worker played by the test: it takes the items it asks for, and answers them as it likes or not at all.
+    """A worker played by the test: it takes the items it asks for, and answers them as it likes or never.
 
     Use it in a ``with`` statement; leaving it ends the stream, as the death of a worker would.
     """
@@ -246,8 +248,9 @@ class HandWorker:
     def activity(self, instance_id: str) -> ActivityItem:
         """The next activity of an instance."""
         item = self._take(
-            lambda item: isinstance(item, ActivityItem)
-            and item.request.workflowInstance.instanceId == instance_id
+            lambda item: (
+                isinstance(item, ActivityItem) and item.request.workflowInstance.instanceId == instance_id
+            )
         )
         assert isinstance(item, ActivityItem)
         return item
@@ -298,10 +301,10 @@ class HandWorker:
     def turn_with_all_of(
         self, instance_id: str, *operations: Callable[[], None]
     ) -> tuple[TurnItem, list[Future[None]]]:
-        """A turn that gets what several client operations send in one batch, and what becomes of the operations.
+        """A turn that gets what several client operations send in one batch, and the operations themselves.
 
-        They are carried out one after the other while an earlier turn of the instance is out. Some return only when
-        the instance has ended, so each has a thread, and the next begins after a moment.
+        They are carried out one after the other while an earlier turn of the instance is out. Some return only
+        when the instance has ended, so each has a thread, and the next begins after a moment.
 
         Args:
             instance_id: The instance; it must be waiting, with no turn out.

@@ -91,7 +91,7 @@ def test_058_events_that_nobody_took_are_carried_over_only_if_asked(hub: Hub, ke
             ctx.continue_as_new(2, save_events=kept)
             return None
         end = ctx.wait_for_external_event("end")
-        found = []
+        found: list[int] = []
         while True:
             item = ctx.wait_for_external_event("item")
             if (yield when_any([end, item])) is end:
@@ -116,7 +116,13 @@ def test_058_a_turn_names_the_events_to_carry_over_in_order(kept: bool) -> None:
         yield ctx.wait_for_external_event("b")
         ctx.continue_as_new("next", save_events=kept)
 
-    arrivals = [h.raised("a", "1"), h.raised("c", "2"), h.raised("B", "3"), h.raised("a", "4"), h.raised("b", "5")]
+    arrivals = [
+        h.raised("a", "1"),
+        h.raised("c", "2"),
+        h.raised("B", "3"),
+        h.raised("a", "4"),
+        h.raised("b", "5"),
+    ]
     end = h.ending(h.turn(collect, [], [h.begun(), h.started(), *arrivals]))
     assert (end.workflowStatus, end.result.value) == (pb.WORKFLOW_STATUS_CONTINUED_AS_NEW, '"next"')
     carried = [(event.eventRaised.name, event.eventRaised.input.value) for event in end.carryoverEvents]
@@ -188,7 +194,11 @@ def test_064_an_instance_told_to_end_while_it_continues_as_new_ends(own: OwnHub)
             lambda: own.client.raise_workflow_event(instance_id, "renew"),
             lambda: own.client.terminate_workflow(instance_id, output="enough"),
         )
-        assert [kind_of(event) for event in both.new] == ["workflowStarted", "eventRaised", "executionTerminated"]
+        assert [kind_of(event) for event in both.new] == [
+            "workflowStarted",
+            "eventRaised",
+            "executionTerminated",
+        ]
         worker.play(both)
         for operation in operations:
             operation.result(10)

@@ -54,7 +54,7 @@ def _make_waiting() -> Callable[[WorkflowContext], Run]:
     return waiting
 
 
-# ---- 66, 67: pausing -------------------------------------------------------------------------------------------
+# ---- 66, 67: pausing ---------------------------------------------------------------------------------------
 
 
 def test_066_a_paused_instance_keeps_events_for_later(hub: Hub) -> None:
@@ -160,7 +160,7 @@ def test_067_a_paused_instance_calls_no_further_activity(hub: Hub) -> None:
     assert called == [1, 2]
 
 
-# ---- 68 to 71: ending ------------------------------------------------------------------------------------------
+# ---- 68 to 71: ending --------------------------------------------------------------------------------------
 
 
 def test_068_a_waiting_instance_is_ended_with_the_given_output(hub: Hub) -> None:
@@ -280,7 +280,11 @@ def test_071_an_instance_that_completes_in_the_same_batch_stays_completed(own: O
             lambda: own.client.raise_workflow_event(instance_id, "go", data="done"),
             lambda: own.client.terminate_workflow(instance_id, output="ended"),
         )
-        assert [kind_of(event) for event in both.new] == ["workflowStarted", "eventRaised", "executionTerminated"]
+        assert [kind_of(event) for event in both.new] == [
+            "workflowStarted",
+            "eventRaised",
+            "executionTerminated",
+        ]
         worker.play(both)
         for operation in operations:
             operation.result(10)
@@ -288,7 +292,7 @@ def test_071_an_instance_that_completes_in_the_same_batch_stays_completed(own: O
     assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.COMPLETED, '"done"')
 
 
-# ---- 73 to 75: ending families, and what has ended ---------------------------------------------------------------
+# ---- 73 to 75: ending families, and what has ended ---------------------------------------------------------
 
 
 def _family(hub: Hub) -> tuple[Callable[..., Any], list[str]]:
@@ -377,7 +381,7 @@ def test_075_ending_what_never_was_is_an_error(hub: Hub) -> None:
     assert "no such instance exists" in caught.value.details()
 
 
-# ---- 77 to 79: removing ------------------------------------------------------------------------------------------
+# ---- 77 to 79: removing ------------------------------------------------------------------------------------
 
 
 def test_077_a_completed_instance_can_be_removed(hub: Hub) -> None:
@@ -419,7 +423,9 @@ def test_078_an_instance_that_runs_is_not_removed(hub: Hub) -> None:
     instance_id = hub.start(hub.workflow(_make_waiting()), "input")
     with pytest.raises(WorkflowNotFinishedError) as caught:
         hub.client.purge_workflow(instance_id)
-    assert "failed to purge orchestration state: orchestration has not yet completed" in caught.value.details()
+    assert (
+        "failed to purge orchestration state: orchestration has not yet completed" in caught.value.details()
+    )
 
     assert _state(hub, instance_id).serialized_input == '"input"'
     hub.client.raise_workflow_event(instance_id, "go", data="intact")
@@ -478,7 +484,7 @@ def test_079_a_child_that_is_gone_already_is_skipped(hub: Hub) -> None:
     assert [hub.client.get_workflow_state(instance_id) for instance_id in ids] == [None] * len(ids)
 
 
-# ---- 82, 83: using ids again -------------------------------------------------------------------------------------
+# ---- 82, 83: using ids again -------------------------------------------------------------------------------
 
 
 def test_082_of_two_starts_of_one_id_one_succeeds(hub: Hub) -> None:

@@ -41,7 +41,7 @@ def _make_waiting() -> Callable[[WorkflowContext], Run]:
     return waiting
 
 
-# ---- 86, 87: starting later ------------------------------------------------------------------------------------
+# ---- 86, 87: starting later --------------------------------------------------------------------------------
 
 
 def test_086_an_instance_can_be_started_later(hub: Hub) -> None:
@@ -95,7 +95,7 @@ def test_087_a_start_at_a_given_time_waits_for_no_worker(own: OwnHub) -> None:
         own.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
 
 
-# ---- 88, 89: waiting ---------------------------------------------------------------------------------------------
+# ---- 88, 89: waiting ---------------------------------------------------------------------------------------
 
 
 def test_088_waiting_for_a_start_that_does_not_come_times_out(own: OwnHub) -> None:
@@ -160,7 +160,7 @@ def test_089_many_clients_may_wait_for_one_instance(hub: Hub) -> None:
     assert hub.finish(instance_id).serialized_output == '"all"'
 
 
-# ---- 90, 91, 94: reading -----------------------------------------------------------------------------------------
+# ---- 90, 91, 94: reading -----------------------------------------------------------------------------------
 
 
 def test_090_payloads_are_read_only_when_asked_for(hub: Hub) -> None:
@@ -213,7 +213,10 @@ def test_091_the_port_answers_none_for_what_is_not_there(hub: Hub) -> None:
     missing = hub.fresh("missing")
 
     async def ask(port: TaskHub) -> list[pb.WorkflowState | None]:
-        return [await port.state(missing, payloads=True), await port.wait(missing, Milestone.STARTED, payloads=True)]
+        return [
+            await port.state(missing, payloads=True),
+            await port.wait(missing, Milestone.STARTED, payloads=True),
+        ]
 
     assert hub.ask(ask) == [None, None]
 
@@ -264,7 +267,14 @@ def test_091_http_tells_what_is_there(hub: Hub) -> None:
     hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
 
     shown = hub.http("GET", instance_id).json()
-    assert shown.keys() == {"instanceID", "workflowName", "createdAt", "lastUpdatedAt", "runtimeStatus", "properties"}
+    assert shown.keys() == {
+        "instanceID",
+        "workflowName",
+        "createdAt",
+        "lastUpdatedAt",
+        "runtimeStatus",
+        "properties",
+    }
     assert (shown["instanceID"], shown["workflowName"]) == (instance_id, known.name)
     assert shown["runtimeStatus"] == "RUNNING"
     properties = {"dapr.workflow.input": "40", "dapr.workflow.custom_status": "asking"}

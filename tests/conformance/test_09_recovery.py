@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from dapr_workflow_sdk import Task, TaskHubUnavailableError, WorkflowActivityContext, WorkflowContext, WorkflowStatus, when_all
+from dapr_workflow_sdk import (
+    Task,
+    TaskHubUnavailableError,
+    WorkflowActivityContext,
+    WorkflowContext,
+    WorkflowStatus,
+    when_all,
+)
 from dapr_workflow_sdk.taskhub.port import TaskHub
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of
@@ -31,7 +38,7 @@ def own(
         yield own
 
 
-# ---- 105, 106: a worker dies -------------------------------------------------------------------------------------
+# ---- 105, 106: a worker dies -------------------------------------------------------------------------------
 
 
 def test_105_a_turn_whose_worker_died_goes_to_the_next_one(own: OwnHub) -> None:
@@ -87,7 +94,9 @@ def test_106_activities_whose_worker_died_run_on_the_next_one(own: OwnHub) -> No
     with HandWorker(own) as worker:
         instance_id = own.start_soon(fan)
         worker.play(worker.turn(instance_id))
-        items = {int(item.request.input.value): item for item in (worker.activity(instance_id) for _ in range(4))}
+        items = {
+            int(item.request.input.value): item for item in (worker.activity(instance_id) for _ in range(4))
+        }
         acknowledged = in_background(lambda: worker.finish(items.pop(1), "10"))
         worker.play(worker.turn(instance_id))
         acknowledged.result(10)
@@ -103,7 +112,7 @@ def test_106_activities_whose_worker_died_run_on_the_next_one(own: OwnHub) -> No
         assert (kinds.count("taskScheduled"), kinds.count("taskCompleted")) == (4, 4)
 
 
-# ---- 108: the hub dies -------------------------------------------------------------------------------------------
+# ---- 108: the hub dies -------------------------------------------------------------------------------------
 
 
 @pytest.mark.not_on("memory", reason="it keeps nothing")
@@ -218,7 +227,7 @@ def _insist(operation: Callable[[], T]) -> T:
             time.sleep(0.05)
 
 
-# ---- 110: answers nobody waits for -------------------------------------------------------------------------------
+# ---- 110: answers nobody waits for -------------------------------------------------------------------------
 
 
 async def _within(seconds: float, answer: Coroutine[Any, Any, None]) -> bool:
@@ -240,10 +249,18 @@ def test_110_answers_to_what_was_never_asked_are_ignored(hub: Hub) -> None:
         complete = pb.CompleteWorkflowAction(workflowStatus=pb.WORKFLOW_STATUS_FAILED)
         actions = [pb.WorkflowAction(id=1, completeWorkflow=complete)]
         return [
-            await _within(patience, port.complete_turn(pb.WorkflowResponse(instanceId=missing, actions=actions))),
-            await _within(patience, port.complete_turn(pb.WorkflowResponse(instanceId=running, actions=actions))),
-            await _within(patience, port.complete_activity(pb.ActivityResponse(instanceId=running, taskId=7))),
-            await _within(patience, port.complete_activity(pb.ActivityResponse(instanceId=missing, taskId=1))),
+            await _within(
+                patience, port.complete_turn(pb.WorkflowResponse(instanceId=missing, actions=actions))
+            ),
+            await _within(
+                patience, port.complete_turn(pb.WorkflowResponse(instanceId=running, actions=actions))
+            ),
+            await _within(
+                patience, port.complete_activity(pb.ActivityResponse(instanceId=running, taskId=7))
+            ),
+            await _within(
+                patience, port.complete_activity(pb.ActivityResponse(instanceId=missing, taskId=1))
+            ),
         ]
 
     assert hub.ask(answer) == [not hub.is_daprd] * 4
@@ -298,7 +315,11 @@ def test_110_a_turn_answered_twice_counts_once(own: OwnHub) -> None:
         assert own.finish(instance_id).serialized_output == '"done"'
         worker.finish(activity, '"and again"')
     kinds = [kind_of(event) for event in own.history(instance_id)]
-    assert (kinds.count("taskScheduled"), kinds.count("taskCompleted"), kinds.count("executionCompleted")) == (1, 1, 1)
+    assert (
+        kinds.count("taskScheduled"),
+        kinds.count("taskCompleted"),
+        kinds.count("executionCompleted"),
+    ) == (1, 1, 1)
 
 
 def _make_waiting() -> Callable[[WorkflowContext], Run]:
