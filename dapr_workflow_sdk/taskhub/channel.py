@@ -151,8 +151,8 @@ class GrpcTaskHub:
     async def wait(self, instance_id: str, until: Milestone, *, payloads: bool) -> pb.WorkflowState | None:
         """Waits for an instance; a sidecar would wait for ever for one that does not exist, so that is asked first."""
         found = await self.state(instance_id, payloads=payloads)
-        if found is None:
-            return None
+        if found is None or _has_reached(found, until):
+            return found
         method = methods.WAIT_START if until is Milestone.STARTED else methods.WAIT_COMPLETION
         request = pb.GetInstanceRequest(instanceId=instance_id, getInputsAndOutputs=payloads)
         loop = asyncio.get_running_loop()
@@ -250,6 +250,20 @@ class GrpcTaskHub:
 
 
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.CANCELLED)
+
+
+_FINAL = (
+    pb.WORKFLOW_STATUS_COMPLETED,
+    pb.WORKFLOW_STATUS_FAILED,
+    pb.WORKFLOW_STATUS_CANCELED,
+    pb.WORKFLOW_STATUS_TERMINATED,
+)
+
+
+def _has_reached(state: pb.WorkflowState, until: Milestone) -> bool:
+    if until is Milestone.STARTED:
+        return state.workflowStatus != pb.WORKFLOW_STATUS_PENDING
+    return state.workflowStatus in _FINAL
 
 
 def _state(response: pb.GetInstanceResponse) -> pb.WorkflowState | None:

@@ -145,6 +145,12 @@ class Hub:
         """Starts an instance and waits for it to end."""
         return self.finish(self.start(workflow, value), timeout)
 
+    def state(self, instance_id: str) -> WorkflowState:
+        """The state of an instance that is there."""
+        state = self.client.get_workflow_state(instance_id)
+        assert state is not None, f"{instance_id} does not exist"
+        return state
+
     def eventually(self, condition: Callable[[], T], what: str, timeout: float = 10) -> T:
         """Waits until a condition gives something true, and returns it."""
         deadline = time.monotonic() + timeout

@@ -103,7 +103,7 @@ def test_058_events_that_nobody_took_are_carried_over_only_if_asked(hub: Hub, ke
         hub.client.raise_workflow_event(instance_id, "item", data=number)
     hub.client.raise_workflow_event(instance_id, "renew")
     hub.eventually(
-        lambda: hub.client.get_workflow_state(instance_id).serialized_custom_status == "generation 2",  # type: ignore[union-attr]
+        lambda: hub.state(instance_id).serialized_custom_status == "generation 2",
         "the second generation runs",
     )
     hub.client.raise_workflow_event(instance_id, "end")

@@ -18,7 +18,6 @@ from dapr_workflow_sdk import (
     WorkflowContext,
     WorkflowNotFinishedError,
     WorkflowNotFoundError,
-    WorkflowState,
     WorkflowStatus,
     when_all,
 )
@@ -37,14 +36,8 @@ def own(hub: Hub, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Ow
         yield own
 
 
-def _state(hub: Hub, instance_id: str) -> WorkflowState:
-    state = hub.client.get_workflow_state(instance_id)
-    assert state is not None
-    return state
-
-
 def _status(hub: Hub, instance_id: str) -> WorkflowStatus:
-    return _state(hub, instance_id).runtime_status
+    return hub.state(instance_id).runtime_status
 
 
 def _make_waiting() -> Callable[[WorkflowContext], Run]:
@@ -172,7 +165,7 @@ def test_068_a_waiting_instance_is_ended_with_the_given_output(hub: Hub) -> None
 
     # An event that comes now is for nobody, and no error.
     hub.client.raise_workflow_event(instance_id, "go")
-    assert _state(hub, instance_id).last_updated_at == state.last_updated_at
+    assert hub.state(instance_id).last_updated_at == state.last_updated_at
 
 
 def test_068_an_instance_ended_without_an_output_has_none(hub: Hub) -> None:
@@ -210,7 +203,7 @@ def test_068_timers_of_an_ended_instance_do_nothing(hub: Hub) -> None:
     hub.client.terminate_workflow(instance_id)
     ended = hub.finish(instance_id)
     time.sleep(hub.short().total_seconds() + 0.1)
-    assert _state(hub, instance_id) == ended
+    assert hub.state(instance_id) == ended
     assert went_on == []
 
 
@@ -239,7 +232,7 @@ def test_069_an_activity_that_runs_does_not_keep_an_instance_from_ending(hub: Hu
     assert ended.wait(10)
     # A second instance goes all the way through the hub after the late result.
     hub.run(hub.workflow(lambda ctx: "next"))
-    assert _state(hub, instance_id) == state
+    assert hub.state(instance_id) == state
 
 
 @pytest.mark.not_on("daprd", reason="1.16 calls it suspended for ever, and the client waits for ever")
@@ -356,7 +349,7 @@ def test_074_a_child_that_has_completed_is_no_obstacle(hub: Hub) -> None:
     for instance_id in (ids[0], ids[2]):
         assert hub.finish(instance_id).runtime_status is WorkflowStatus.TERMINATED
     for instance_id in (ids[1], ids[3]):
-        state = _state(hub, instance_id)
+        state = hub.state(instance_id)
         assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.COMPLETED, '"in time"')
 
 
@@ -364,7 +357,7 @@ def test_075_ending_what_has_completed_changes_nothing(hub: Hub) -> None:
     state = hub.run(hub.workflow(lambda ctx: "done"))
     hub.client.terminate_workflow(state.instance_id, output="too late")
     hub.client.terminate_workflow(state.instance_id, recursive=False)
-    assert _state(hub, state.instance_id) == state
+    assert hub.state(state.instance_id) == state
 
 
 @pytest.mark.not_on("memory", "sqlite", reason="no HTTP API is served")
@@ -372,7 +365,7 @@ def test_075_ending_what_has_completed_over_http_is_accepted(hub: Hub) -> None:
     state = hub.run(hub.workflow(lambda ctx: "done"))
     answer = hub.http("POST", f"{state.instance_id}/terminate")
     assert (answer.status_code, answer.content) == (202, b"{}")
-    assert _state(hub, state.instance_id) == state
+    assert hub.state(state.instance_id) == state
 
 
 def test_075_ending_what_never_was_is_an_error(hub: Hub) -> None:
@@ -427,7 +420,7 @@ def test_078_an_instance_that_runs_is_not_removed(hub: Hub) -> None:
         "failed to purge orchestration state: orchestration has not yet completed" in caught.value.details()
     )
 
-    assert _state(hub, instance_id).serialized_input == '"input"'
+    assert hub.state(instance_id).serialized_input == '"input"'
     hub.client.raise_workflow_event(instance_id, "go", data="intact")
     assert hub.finish(instance_id).serialized_output == '"intact"'
 
@@ -517,7 +510,7 @@ def test_082_an_id_in_use_is_refused_while_its_instance_is_paused(hub: Hub) -> N
 def test_082_http_refuses_an_id_in_use(hub: Hub) -> None:
     waiting = hub.workflow(_make_waiting())
     instance_id = hub.start(waiting)
-    name = _state(hub, instance_id).name
+    name = hub.state(instance_id).name
     answer = hub.http("POST", f"{name}/start?instanceID={instance_id}")
     assert (answer.status_code, answer.json()["errorCode"]) == (500, "ERR_START_WORKFLOW")
     assert f"an active workflow with ID '{instance_id}' already exists" in answer.json()["message"]

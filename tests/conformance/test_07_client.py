@@ -53,8 +53,7 @@ def test_086_an_instance_can_be_started_later(hub: Hub) -> None:
     before = time.monotonic()
     instance_id = hub.client.schedule_new_workflow(tell_time, instance_id=hub.fresh("i"), start_at=start_at)
     assert time.monotonic() - before < hub.short(0.4).total_seconds()
-    state = hub.client.get_workflow_state(instance_id)
-    assert state is not None
+    state = hub.state(instance_id)
     assert state.runtime_status is WorkflowStatus.PENDING
 
     output = hub.finish(instance_id).serialized_output
@@ -88,8 +87,7 @@ def test_087_a_time_that_has_come_is_no_delay(hub: Hub, when: str) -> None:
 def test_087_a_start_at_a_given_time_waits_for_no_worker(own: OwnHub) -> None:
     with HandWorker(own) as worker:
         instance_id = own.start_soon(own.workflow(_make_waiting()))
-        state = own.client.get_workflow_state(instance_id)
-        assert state is not None
+        state = own.state(instance_id)
         assert state.runtime_status is WorkflowStatus.PENDING
         worker.play(worker.turn(instance_id))
         own.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
@@ -109,8 +107,7 @@ def test_088_waiting_for_a_start_that_does_not_come_times_out(own: OwnHub) -> No
         own.client.wait_for_workflow_start(instance_id, timeout_in_seconds=0.3)
     if own.grpc_port is not None:
         assert _code_of_wait(own, methods.WAIT_START, instance_id) is grpc.StatusCode.DEADLINE_EXCEEDED
-    state = own.client.get_workflow_state(instance_id)
-    assert state is not None
+    state = own.state(instance_id)
     assert state.runtime_status is WorkflowStatus.PENDING
 
     patient = in_background(lambda: own.client.wait_for_workflow_start(instance_id, timeout_in_seconds=20))
@@ -259,8 +256,7 @@ def test_091_http_tells_what_is_there(hub: Hub) -> None:
         ctx.set_custom_status("asking")
         return (yield ctx.wait_for_external_event("Reply")) + value
 
-    known = hub.client.get_workflow_state(hub.start(ask, 1))
-    assert known is not None
+    known = hub.state(hub.start(ask, 1))
     instance_id = hub.fresh("i")
     answer = hub.http("POST", f"{known.name}/start?instanceID={instance_id}", b"40")
     assert (answer.status_code, answer.json()) == (202, {"instanceID": instance_id})
@@ -308,7 +304,10 @@ def test_094_the_custom_status_is_seen_while_the_instance_runs(hub: Hub) -> None
     instance_id = hub.start(report)
     hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
     for status in ("one", '{"step": 2}', '{"step": 2}', None):
-        hub.eventually(lambda wanted=status: _custom_status(hub, instance_id) == wanted, f"{status} is seen")  # type: ignore[misc]
+        hub.eventually(
+            lambda wanted=status: hub.state(instance_id).serialized_custom_status == wanted,
+            f"{status} is seen",
+        )  # type: ignore[misc]
         hub.client.raise_workflow_event(instance_id, "next")
     assert hub.finish(instance_id).serialized_custom_status is None
 
@@ -333,9 +332,9 @@ def test_094_the_custom_status_of_an_older_generation_is_gone(hub: Hub) -> None:
 
     instance_id = hub.start(renew, 1)
     hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
-    assert _custom_status(hub, instance_id) == "first generation"
+    assert hub.state(instance_id).serialized_custom_status == "first generation"
     hub.client.raise_workflow_event(instance_id, "renew")
-    hub.eventually(lambda: _custom_status(hub, instance_id) is None, "the status is gone")
+    hub.eventually(lambda: hub.state(instance_id).serialized_custom_status is None, "the status is gone")
     hub.client.raise_workflow_event(instance_id, "go")
     assert hub.finish(instance_id).serialized_custom_status is None
 
@@ -346,13 +345,7 @@ def test_094_a_worker_that_leaves_the_custom_status_out_clears_it(own: OwnHub) -
         item = worker.turn(instance_id)
         worker.answer(item, [], custom_status="set")
         own.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
-        assert _custom_status(own, instance_id) == "set"
+        assert own.state(instance_id).serialized_custom_status == "set"
         own.client.raise_workflow_event(instance_id, "anything")
         worker.answer(worker.turn(instance_id), [])
-        own.eventually(lambda: _custom_status(own, instance_id) is None, "the status is gone")
-
-
-def _custom_status(hub: Hub, instance_id: str) -> str | None:
-    state = hub.client.get_workflow_state(instance_id)
-    assert state is not None
-    return state.serialized_custom_status
+        own.eventually(lambda: own.state(instance_id).serialized_custom_status is None, "the status is gone")

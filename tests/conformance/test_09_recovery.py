@@ -182,9 +182,7 @@ def test_108_unfinished_instances_go_on_after_a_restart(own: OwnHub) -> None:
         assert own.finish(sleeping).serialized_output == '"awake"'
         assert own.finish(later).serialized_output == '"awake"'
         assert own.finish(working).serialized_output == "2"
-        state = own.client.get_workflow_state(paused)
-        assert state is not None
-        assert state.runtime_status is WorkflowStatus.SUSPENDED
+        assert own.state(paused).runtime_status is WorkflowStatus.SUSPENDED
         own.client.resume_workflow(paused)
         assert own.finish(paused).serialized_output == '[6, "on"]'
         assert sorted(notes) == [1, 5, 10]

@@ -113,7 +113,7 @@ def test_117_an_instance_whose_code_changed_fails_and_says_why(hub: Hub) -> None
         return code(ctx)
 
     instance_id = hub.start(subject)
-    hub.eventually(lambda: _custom_status(hub, instance_id), "it waits for the event")
+    hub.eventually(lambda: hub.state(instance_id).serialized_custom_status, "it waits for the event")
     changed.set()
     hub.client.raise_workflow_event(instance_id, "go")
     state = hub.finish(instance_id)
@@ -333,14 +333,8 @@ def test_130_combinations_on_a_hub(hub: Hub) -> None:
     instance_id = hub.start(combine)
     for number in (1, 3):
         gates[number].set()
-    hub.eventually(lambda: _custom_status(hub, instance_id), "the pair is complete")
+    hub.eventually(lambda: hub.state(instance_id).serialized_custom_status, "the pair is complete")
     for number in (2, 0):
         gates[number].set()
     state = hub.finish(instance_id)
     assert (state.serialized_custom_status, state.serialized_output) == ("pair", "[2, [3, 1], [0, 1, 2, 3]]")
-
-
-def _custom_status(hub: Hub, instance_id: str) -> str | None:
-    state = hub.client.get_workflow_state(instance_id)
-    assert state is not None
-    return state.serialized_custom_status
