@@ -1,6 +1,7 @@
-"""The flavours: one interface over the replay of this package and those of the peers, and over their whole stacks.
+"""The flavours: one interface over the replay of this package and of the peers, and over their whole stacks.
 
-Importing this module imports none of them: the two peers register the same protobuf files and cannot share a process.
+Importing this module imports none of them: the two peers register the same protobuf files and cannot share a
+process.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class OurReplay:
     """The replay of this package."""
 
     def __init__(self, shape: str, activities: int, mode: str) -> None:
-        """Takes up the workflow; with `UNPARKED` it replays the whole history in every turn, as the peers do."""
+        """Takes up the workflow; with `UNPARKED` it replays the whole history in every turn."""
         from dapr_workflow_sdk import when_all
         from dapr_workflow_sdk.authoring.definitions import Registry
         from dapr_workflow_sdk.converter import JsonConverter

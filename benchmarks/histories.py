@@ -1,7 +1,7 @@
 """Histories as bytes that every flavour reads as its own messages.
 
-A serialized message that follows another one adds to its repeated fields, so a request is put together from pieces:
-the head, the committed past turn by turn, and the arrivals of the turn to run.
+A serialized message that follows another one adds to its repeated fields, so a request is put together from
+pieces: the head, the committed past turn by turn, and the arrivals of the turn to run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Builds the histories that are replayed.
 
-Field numbers of events and requests are the same in the protocols of all flavours as long as only common fields are
-used: no routers and no task execution ids, whose numbers durabletask uses for something else.
+Field numbers of events and requests are the same in the protocols of all flavours as long as only common fields
+are used: no routers and no task execution ids, whose numbers durabletask uses for something else.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from cases import CONTESTANTS, OURS, PEERS, Case, Contestant, Section, full, qui
 from histories import save
 from recording import build
 from report import Row, tables
+from typing_extensions import Self
 
 _CHILD = Path(__file__).with_name("measuring.py")
 _SECTIONS: tuple[Section, ...] = ("replay", "turns", "end-to-end")
@@ -68,7 +69,7 @@ class Child:
         seconds: dict[str, float] = answer["seconds"]
         return seconds
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -128,13 +129,12 @@ def surroundings() -> dict[str, Any]:
         "python": platform.python_version(),
         "protobuf": importlib.metadata.version("protobuf"),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "ms_per_fsync": round(_fsync_seconds() * 1000, 3),
         "peers": PEERS,
     }
 
 
 def _fsync_seconds() -> float:
-    """Median seconds of an append and fsync where the SQLite files will be: what a durable commit costs at least."""
+    """Median seconds of an append and fsync where the SQLite files will be."""
     samples = []
     with tempfile.TemporaryFile() as file:
         for _ in range(20):
@@ -156,11 +156,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = missing_peers()
     if missing:
         command = f"{sys.executable} -m pip install {' '.join(missing)}"
-        print(f"The benchmark compares with packages that are not installed. Install them:\n\n    {command}", file=sys.stderr)
+        print(
+            f"The benchmark compares with packages that are not installed. Install them:\n\n    {command}",
+            file=sys.stderr,
+        )
         return 2
     cases = [case for case in (quick() if options.quick else full()) if options.only in (None, case.section)]
     around = surroundings()
+    before = _fsync_seconds()
     rows = run(cases)
+    around["ms_per_fsync"] = [round(seconds * 1000, 3) for seconds in (before, _fsync_seconds())]
     print(", ".join(f"{name}: {value}" for name, value in around.items() if name != "peers"), end="\n\n")
     print(tables(rows))
     if options.json is not None:

@@ -135,7 +135,11 @@ def _innermost(function: Callable[..., Any]) -> Any:
     """The function that an author wrote, under partials and wrappers."""
     if isinstance(function, functools.partial):
         return _innermost(cast("Any", function).func)
-    return inspect.unwrap(function)
+    inner = inspect.unwrap(function)
+    if not (inspect.isroutine(inner) or isinstance(inner, type)):
+        # An object that can be called: what counts is its method.
+        return inspect.unwrap(inner.__call__)
+    return inner
 
 
 def _location(function: Any) -> str:
@@ -204,7 +208,7 @@ def result_type_of(function: Callable[..., Any]) -> Any:
     if isinstance(recorded, Definition):
         return recorded.result_type
     inner = _innermost(function)
-    return _result_type(_Annotations(inner, f"{name_of(function)!r} ({_location(inner)})").of("return"))
+    return _result_type(_Annotations(inner, _location(inner)).of("return"))
 
 
 class Registry:
@@ -236,7 +240,7 @@ class Registry:
         else:
             definition = define(kind, function, name)
         known = self._named.get((kind, definition.name))
-        if known is not None and known.function is not function:
+        if known is not None and known.function != function:  # Bound methods are equal, never identical.
             raise RegistrationError(
                 f"Two functions are registered as {kind} {definition.name!r}: {known.location} and "
                 f"{definition.location}. Give one of them another name with name=..."

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 _ZERO = timedelta(0)
+_LAST_MOMENT = datetime.max  # noqa: DTZ901 - workflow time is naive UTC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +38,22 @@ class RetryPolicy:
         """Refuses values that make no policy.
 
         Raises:
-            ValueError: A bound is negative, `max_number_of_attempts` is below 1 or `backoff_coefficient` is below 1.
+            ValueError: A bound is negative, `max_number_of_attempts` is below 1, `backoff_coefficient` is below 1, or
+                `non_retryable_error_types` is no list.
         """
         if self.first_retry_interval < _ZERO:
             raise ValueError("first_retry_interval must be >= 0")
         if self.max_number_of_attempts < 1:
             raise ValueError("max_number_of_attempts must be >= 1 (it counts the first try)")
-        if self.backoff_coefficient is not None and self.backoff_coefficient < 1:
+        if self.backoff_coefficient is not None and not self.backoff_coefficient >= 1:  # NaN is not, either.
             raise ValueError("backoff_coefficient must be >= 1")
         if self.max_retry_interval is not None and self.max_retry_interval < _ZERO:
             raise ValueError("max_retry_interval must be >= 0")
         if self.retry_timeout is not None and self.retry_timeout < _ZERO:
             raise ValueError("retry_timeout must be >= 0")
+        if isinstance(self.non_retryable_error_types, str):
+            message = "non_retryable_error_types must be a list of exceptions or names, not one name"
+            raise ValueError(message)  # noqa: TRY004 - every refusal of a policy is a ValueError
 
     def allows(self, error_type: str) -> bool:
         """Whether a failure of this type may be tried again at all."""
@@ -82,11 +87,11 @@ class RetryPolicy:
                 delay = longest
             elapsed += delay
         try:
-            if (
-                self.retry_timeout is not None
-                and first_try + timedelta(seconds=elapsed) >= first_try + self.retry_timeout
-            ):
-                return None
-            return timedelta(seconds=delay)
+            next_try = first_try + timedelta(seconds=elapsed)
         except OverflowError:
             return None
+        try:
+            latest = _LAST_MOMENT if self.retry_timeout is None else first_try + self.retry_timeout
+        except OverflowError:
+            latest = _LAST_MOMENT
+        return timedelta(seconds=delay) if next_try < latest else None

@@ -17,7 +17,7 @@ import threading
 import typing
 import uuid
 from collections.abc import Callable
-from types import NoneType, SimpleNamespace
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -71,16 +71,17 @@ class JsonConverter:
             return _quote(value)
         if value is None:
             return "null"
-        if kind is int:
-            return int.__repr__(value)
         try:
+            if kind is int:
+                return int.__repr__(value)
             as_dict = getattr(kind, "_asdict", None)
             if as_dict is not None and issubclass(kind, tuple):
                 value = {**as_dict(value), MARKER: True}
             return _dumps(value)
         except RecursionError as error:
             raise PayloadError(f"A value of type {kind.__name__} refers to itself, so it has no JSON text.") from error
-        except (TypeError, ValueError) as error:
+        except Exception as error:
+            # Whatever a model of the application raises while it is written means the same.
             raise PayloadError(
                 f"A value of type {kind.__name__} has no JSON text: {error}. Payloads are JSON: None, bool, int, "
                 "float, str, list, dict with string keys, dataclass, pydantic model, enum, datetime, UUID or Decimal."
@@ -107,7 +108,8 @@ class JsonConverter:
             return decoder(text)
         except PayloadError:
             raise
-        except (TypeError, ValueError) as error:
+        except Exception as error:
+            # A class of the application may refuse a value with any error.
             raise PayloadError(f"The payload {_shorten(text)} is not a {_type_name(wanted)}: {error}") from error
 
     def _decoder(self, wanted: Any) -> Callable[[str], Any] | None:
@@ -124,16 +126,16 @@ class JsonConverter:
 
 def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
     """What reads a payload as `wanted`; None when plain JSON values are what is wanted or all that is possible."""
-    if any(wanted is plain for plain in _PLAIN) or isinstance(wanted, typing.TypeVar):
+    if any(wanted is plain for plain in _PLAIN) or isinstance(wanted, typing.TypeVar) or _optional_of(wanted) is Any:
         return None
-    validate = getattr(wanted, "model_validate", None)
-    if isinstance(wanted, type) and callable(validate):
-        validate_json = getattr(wanted, "model_validate_json", None)
-        if callable(validate_json):
-            return lambda text: _without_marker(text, validate, validate_json)
-        return lambda text: validate(_as_mapping(_loads(text)))
-    if hasattr(wanted, "_fields") and hasattr(wanted, "_asdict"):
-        return lambda text: _named_tuple(text, wanted)
+    special = _special_decoder(wanted)
+    if special is not None:
+        return special
+    inner = _optional_of(wanted)
+    special = None if inner is None else _special_decoder(inner)
+    if special is not None:
+        read_inner = special
+        return lambda text: None if text == "null" else read_inner(text)
     try:
         reader: msgspec.json.Decoder[Any] = msgspec.json.Decoder(wanted, dec_hook=_build_custom)
     except TypeError as refusal:
@@ -142,25 +144,49 @@ def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
             logger.warning("Values annotated as %s arrive as plain JSON: %s", _type_name(wanted), refusal)
         return adapter
 
+    shows_markers = not dataclasses.is_dataclass(wanted)
+
     def read(text: str) -> Any:
+        if MARKER in text and (shows_markers or text.count(MARKER) > 1):
+            # Parts of the type may be anything: there a marked object is a namespace, as it is without a type.
+            return cast("Any", msgspec.convert(_loads(text), wanted, dec_hook=_build_custom, from_attributes=True))
         try:
             return reader.decode(text)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
             # Python's JSON also has NaN and Infinity, which msgspec refuses.
-            return cast("Any", msgspec.convert(_loads(text), wanted, dec_hook=_build_custom))
+            converted: Any = msgspec.convert(_unmarked(text), wanted, dec_hook=_build_custom)
+            return converted
 
     return read
 
 
-def _without_marker(text: str, validate: Any, validate_json: Any) -> Any:
-    # A model that forbids unknown fields must not trip over the marker of a dataclass that was sent in its place.
-    return validate(_as_mapping(_loads(text))) if MARKER in text else validate_json(text)
+def _special_decoder(wanted: Any) -> Callable[[str], Any] | None:
+    """What reads a model or a named tuple, which have ways of their own."""
+    validate = getattr(wanted, "model_validate", None)
+    if isinstance(wanted, type) and callable(validate):
+        validate_json = getattr(cast("Any", wanted), "model_validate_json", None)
+        # A model that forbids unknown fields must not trip over the marker of a dataclass that was sent in its place.
+        return lambda text: (
+            validate_json(text) if callable(validate_json) and MARKER not in text else validate(_unmarked(text))
+        )
+    if hasattr(wanted, "_fields") and hasattr(wanted, "_asdict"):
+        return lambda text: _named_tuple(text, wanted)
+    return None
+
+
+def _optional_of(wanted: Any) -> Any:
+    """X of Optional[X], or None for any other type."""
+    if typing.get_origin(wanted) in (typing.Union, UnionType):
+        rest = [argument for argument in typing.get_args(wanted) if argument is not NoneType]
+        if len(rest) == 1:
+            return rest[0]
+    return None
 
 
 def _named_tuple(text: str, wanted: Any) -> Any:
-    value = _as_mapping(_loads(text))
+    value = _unmarked(text)
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
         value = [fields[name] for name in wanted._fields if name in fields]
@@ -177,7 +203,7 @@ def _pydantic_adapter(wanted: Any) -> Callable[[str], Any] | None:
         adapter: Any = TypeAdapter(wanted)
     except Exception:  # noqa: BLE001 - pydantic has many ways to refuse a type, all with the same meaning here
         return None
-    return lambda text: adapter.validate_python(_strip(json.loads(text)))
+    return lambda text: adapter.validate_python(_unmarked(text))
 
 
 def _build_custom(wanted: Any, value: Any) -> Any:
@@ -190,8 +216,9 @@ def _build_custom(wanted: Any, value: Any) -> Any:
     raise TypeError(f"{wanted.__name__} cannot be built from JSON; make it a dataclass or a pydantic model")
 
 
-def _as_mapping(value: Any) -> Any:
-    return vars(value) if isinstance(value, SimpleNamespace) else value
+def _unmarked(text: str) -> Any:
+    """Plain JSON values without the markers of dataclasses and namespaces."""
+    return _strip(json.loads(text))
 
 
 def _strip(value: Any) -> Any:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from dapr_workflow_sdk.engine.state import Change
 from dapr_workflow_sdk.engine.stores.base import Store
+
+logger = logging.getLogger("dapr_workflow_sdk.engine")
 
 # One transaction is kept short, so that nobody waits long for somebody else's work.
 _LARGEST_GROUP = 512
@@ -56,7 +59,10 @@ class Committer:
                 except Exception as error:  # noqa: BLE001 - whatever the store says, the submitters must be told
                     group += self._waiting
                     self._waiting = []
-                    self._on_failure(error)
+                    try:
+                        self._on_failure(error)
+                    except Exception:
+                        logger.exception("The engine could not take its unfinished steps back")
                     for _, future in group:
                         if not future.done():
                             future.set_exception(error)

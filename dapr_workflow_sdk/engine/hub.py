@@ -11,7 +11,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from dapr_workflow_sdk.engine.clock import Clock, SystemClock
 from dapr_workflow_sdk.engine.live import Live, reached
 from dapr_workflow_sdk.engine.runner import InstanceRunner
-from dapr_workflow_sdk.engine.state import Change, describe
+from dapr_workflow_sdk.engine.state import describe
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.transitions import event_at
 from dapr_workflow_sdk.taskhub.failures import invalid, not_finished, not_found, unavailable
@@ -162,9 +162,7 @@ class EngineHub:
         self._collect_doomed(request.instanceId, request.recursive, request.force, doomed)
         if not doomed:
             raise not_found(request.instanceId)
-        for instance_id in doomed:
-            self._runner.forget(instance_id)
-        await self._runner.commit([Change(instance_id, None) for instance_id in doomed])
+        await self._runner.purge(doomed)
         return len(doomed)
 
     def _collect_doomed(self, instance_id: str, recursive: bool, force: bool, doomed: list[str]) -> None:

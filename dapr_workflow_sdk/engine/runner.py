@@ -64,6 +64,7 @@ class InstanceRunner:
         self._activities = ActivityQueue()
         self._workers: deque[Subscription] = deque()
         self._background: set[asyncio.Task[None]] = set()
+        self._purging: set[str] = set()
         self._waiting_clients = 0
         self._idle_check: asyncio.Handle | None = None
         self._closed = False
@@ -109,7 +110,7 @@ class InstanceRunner:
         """An instance, loaded from the store if need be; `remember` keeps an unfinished one in memory then."""
         live = self._live.get(instance_id)
         if live is None:
-            state = self._store.load(instance_id)
+            state = None if instance_id in self._purging else self._store.load(instance_id)
             if state is None:
                 return None
             live = Live(state)
@@ -120,17 +121,26 @@ class InstanceRunner:
     def row(self, instance_id: str) -> InstanceRow | None:
         """The scalar part of an instance, without loading the rest."""
         live = self._live.get(instance_id)
-        return self._store.row(instance_id) if live is None else live.state.row
+        if live is not None:
+            return live.state.row
+        return None if instance_id in self._purging else self._store.row(instance_id)
 
-    async def commit(self, changes: Sequence[Change]) -> None:
-        """Makes changes durable."""
-        await self._committer.submit(changes)
+    async def purge(self, instance_ids: Sequence[str]) -> None:
+        """Removes instances, all or none; returns when that is durable."""
+        for instance_id in instance_ids:
+            self._forget(instance_id)
+        # Until the store has forgotten them, they must not be read from it again.
+        self._purging.update(instance_ids)
+        try:
+            await self._committer.submit([Change(instance_id, None) for instance_id in instance_ids])
+        finally:
+            self._purging.difference_update(instance_ids)
 
     def create(self, instance_id: str, started: pb.HistoryEvent, now: int) -> tuple[Live, Change]:
         """Makes an instance, or raises `WorkflowAlreadyExistsError`; the change is for the caller to commit."""
         generation = 1
         live = self._live.get(instance_id)
-        row = live.state.row if live is not None else self._store.row(instance_id)
+        row = self.row(instance_id)
         if row is not None:
             if row.ended is None:
                 raise already_exists(instance_id)
@@ -167,8 +177,7 @@ class InstanceRunner:
         self.make_ready(live)
         await committed
 
-    def forget(self, instance_id: str) -> None:
-        """Drops an instance that is purged."""
+    def _forget(self, instance_id: str) -> None:
         live = self._live.pop(instance_id, None)
         if live is None:
             return

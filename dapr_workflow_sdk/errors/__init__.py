@@ -150,8 +150,17 @@ def describe_failure(error: BaseException) -> FailureDetails:
     The cause of a ``TaskFailedError`` is kept, so that a workflow that fails because an activity failed still
     names the activity's own error.
     """
+    try:
+        message = str(error)
+    except Exception as unspeakable:  # noqa: BLE001 - a class of the application may raise anything here
+        message = f"(its message cannot be shown: {type(unspeakable).__name__})"
     stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     cause = error.details if isinstance(error, TaskFailedError) else None
     # A payload that cannot be read or written stays so however often it is tried.
     final = isinstance(error, NonRetryableError | PayloadError)
-    return FailureDetails(str(error), type(error).__name__, stack, cause, final)
+    return FailureDetails(_sendable(message), type(error).__name__, _sendable(stack), cause, final)
+
+
+def _sendable(text: str) -> str:
+    """The text in a form that UTF-8 has: names of odd files come with lone surrogates, which it lacks."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

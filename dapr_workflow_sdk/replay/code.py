@@ -37,6 +37,10 @@ class NotATask:
 
 End = Returned | Raised | NotATask
 
+# How often code that waits again while it unwinds is asked to end.
+_MOST_UNWINDING = 10
+_STUBBORN: list[object] = []
+
 
 class Code:
     """Runs the code from one wait to the next. `start` and `resume` return how it ended, or None while it waits."""
@@ -116,13 +120,18 @@ class Code:
             self.inside = False
 
     def close(self) -> None:
-        """Drops the code. Where it is suspended inside ``try`` it unwinds, and its context refuses what it asks."""
+        """Drops the code: where it is suspended inside ``try`` it unwinds, and nothing it then asks for happens."""
         running, self._running = self._running, None
         self.awaited = None
         self.closed = True
         self.inside = False
-        if running is not None:
+        if running is None:
+            return
+        for _ in range(_MOST_UNWINDING):
             try:
                 running.close()
-            except BaseException:  # noqa: BLE001 - code that yields or raises while it unwinds has no one to tell
-                return
+            except BaseException:  # noqa: BLE001, S112 - code that yields or raises as it unwinds has no one to tell
+                continue
+            return
+        # It catches everything and goes on for ever. Python would try again, and complain, when it frees the code.
+        _STUBBORN.append(running)

@@ -89,10 +89,14 @@ def not_a_task(workflow: str, instance_id: str, value: Any, place: Place | None,
     if value is None and not awaited:
         hint += " A helper that should have returned a task may lack its return statement."
     return (
-        f"Workflow {workflow!r}, instance {instance_id!r}, {verb} {_shorten(repr(value))} of type "
+        f"Workflow {workflow!r}, instance {instance_id!r}, {verb} {_shown(value)} of type "
         f"{type(value).__name__} at {at(place)}, which is not a task. {hint}"
     )
 
 
-def _shorten(text: str) -> str:
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a class of the application may raise anything here
+        return "a value that cannot be shown"
     return text if len(text) <= 80 else f"{text[:77]}..."

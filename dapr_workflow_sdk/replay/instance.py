@@ -61,6 +61,7 @@ from dapr_workflow_sdk.taskhub.wire.values import (
 
 _BEFORE_TIME = datetime(1000, 1, 1)  # noqa: DTZ001 - naive as in the official SDK
 _ZERO = timedelta(0)
+_MOST_REFUSALS = 3
 # A suspended instance still reacts to these; everything else waits for it to be resumed.
 _NOT_HELD = frozenset({"executionResumed", "executionTerminated"})
 
@@ -86,6 +87,7 @@ class Instance:
         # The code could not be found or its input not be read: the rest of the history says nothing about it.
         self._stillborn = False
         self._guids = 0
+        self._refusals = 0
         self._clock = (0, -1)
         self._now: datetime | None = _BEFORE_TIME
         self._code = Code()
@@ -105,23 +107,29 @@ class Instance:
 
     def new_guid(self) -> uuid.UUID:
         """The next id of this run."""
-        self._check_live()
+        if self._dropped():
+            return uuid.UUID(int=0)
         text = guid_text(self.instance_id, self.now, self._guids)
         self._guids += 1
         return uuid.UUID(text)
 
     def set_custom_status(self, status: Any) -> None:
         """Keeps the status; every answer to the task hub carries it, or the task hub would clear it."""
-        self._check_live()
-        if status is None or isinstance(status, str):
-            self.custom_status = status
-        else:
-            self.custom_status = self._converter.encode(status)
+        if self._dropped():
+            return
+        if isinstance(status, str):
+            try:
+                status.encode()
+            except UnicodeEncodeError as error:
+                raise PayloadError(f"A custom status must be text that UTF-8 has: {error}") from error
+        self.custom_status = status if status is None or isinstance(status, str) else self._converter.encode(status)
 
     def call_activity(
         self, activity: Callable[..., Any] | str, value: Any, retry_policy: RetryPolicy | None, app_id: str | None
     ) -> Task[Any]:
         """A new activity call."""
+        if self._dropped():
+            return Task()
         call_id = self._next_id()
         counter = self._guids
         self._guids += 1
@@ -142,6 +150,8 @@ class Instance:
         app_id: str | None,
     ) -> Task[Any]:
         """A new child workflow."""
+        if self._dropped():
+            return Task()
         call_id = self._next_id()
         name, decode = self._target("workflow", workflow)
         text = None if value is None else self._encode_input(value, f"child workflow {name!r}")
@@ -153,6 +163,8 @@ class Instance:
 
     def create_timer(self, fire_at: datetime | timedelta) -> Task[None]:
         """A new timer."""
+        if self._dropped():
+            return Task()
         moment = self._moment(fire_at, "create_timer")
         call_id = self._next_id()
         task: Task[None] = Task()
@@ -160,8 +172,9 @@ class Instance:
         return task
 
     def wait_for_external_event(self, name: str, timeout: datetime | timedelta | None) -> Task[Any]:
-        """A waiter for the next event of this name; see the ids essay above for its timer."""
-        self._check_live()
+        """A waiter for the next event of this name; the ledger tells about its timer."""
+        if self._dropped():
+            return Task()
         task: Task[Any] = Task()
         event = self._events.take(name)
         if event is not None:
@@ -180,26 +193,36 @@ class Instance:
 
     def continue_as_new(self, value: Any, save_events: bool) -> None:
         """Remembers the next input; the first call of a run counts."""
-        self._check_live()
+        if self._dropped():
+            return
         if self._renewal is None:
             text = None if value is None else self._encode_input(value, "the next run (continue_as_new)")
             self._renewal = (text, save_events)
             self._code.leaving = True
 
     def _next_id(self) -> int:
-        self._check_live()
         return self._ledger.next_id()
 
-    def _check_live(self) -> None:
-        if not self._code.inside:
-            if self._code.closed:
-                # The run is being dropped and its code unwinds: nothing it asks for now may happen.
+    def _dropped(self) -> bool:
+        """Whether the run is being dropped, so that nothing its code still asks for while it unwinds may happen.
+
+        Raises:
+            GeneratorExit: It is: the code ends here. Code that catches even this, again and again, gets an answer at
+                last, so that it comes to its next wait.
+            AuthoringError: The run is alive, but it is not its code that asks.
+        """
+        if self._code.inside:
+            return False
+        if self._code.closed:
+            self._refusals += 1
+            if self._refusals <= _MOST_REFUSALS:
                 raise GeneratorExit
-            raise AuthoringError(
-                f"The context of workflow {self.workflow_name!r}, instance {self.instance_id!r}, was used outside of "
-                "the workflow's own code, for instance by an activity, a thread or an asyncio task. Pass values to "
-                "activities instead."
-            )
+            return True
+        raise AuthoringError(
+            f"The context of workflow {self.workflow_name!r}, instance {self.instance_id!r}, was used outside of "
+            "the workflow's own code, for instance by an activity, a thread or an asyncio task. Pass values to "
+            "activities instead."
+        )
 
     def _caller(self) -> Place:
         # Two frames of this package lie between here and workflow code: the method of this class and the context's.
@@ -242,8 +265,10 @@ class Instance:
             NonDeterminismError: The event records something else than the code asked for.
         """
         kind = event.WhichOneof("eventType") or ""
-        if self.suspended and kind not in _NOT_HELD:
-            self._held.append((kind, event))
+        if self.suspended and kind not in _NOT_HELD and self.outcome is None:
+            # Suspended or not, there is no count: a second suspension adds nothing.
+            if kind != "executionSuspended":
+                self._held.append((kind, event))
             return
         handler = _HANDLERS.get(kind)
         if self._stillborn:
@@ -391,6 +416,13 @@ class Instance:
         else:
             task._resolve(value)
 
+    def _next_try(self, retry: Retry) -> Timestamp | None:
+        delay = retry.policy.next_delay(retry.attempts, retry.first_try)
+        try:
+            return None if delay is None else timestamp_of(self.now + delay)
+        except OverflowError:
+            return None  # Beyond the calendar is never.
+
     def _fail_call(self, call: ActivityCall | ChildCall, failure: pb.TaskFailureDetails | None) -> None:
         details = (
             FailureDetails("The child workflow was terminated.", "WorkflowTerminated")
@@ -399,11 +431,10 @@ class Instance:
         )
         retry = call.retry
         if retry is not None and not details.is_final and retry.policy.allows(details.error_type):
-            delay = retry.policy.next_delay(retry.attempts, retry.first_try)
-            if delay is not None:
+            next_try = self._next_try(retry)
+            if next_try is not None:
                 retry.attempts += 1
-                fire_at = timestamp_of(self.now + delay)
-                self._ledger.add(TimerCall(self._ledger.next_id(), Task(), call.place, fire_at, retries=call))
+                self._ledger.add(TimerCall(self._ledger.next_id(), Task(), call.place, next_try, retries=call))
                 return
         if isinstance(call, ActivityCall):
             message = f"{self.instance_id}: Activity task #{call.id} failed: {details.message}"
@@ -436,9 +467,7 @@ class Instance:
             text = not_a_task(self.workflow_name, self.instance_id, end.value, end.place, awaited=end.awaited)
             self._end_failed(AuthoringError(text))
         elif self._renewal is not None:
-            self.notices.append(
-                f"Continued as new although the code then raised {type(end.error).__name__}: {end.error}"
-            )
+            self.notices.append(f"Continued as new although the code then raised {describe_failure(end.error)}")
             self._end_returned(None)
         else:
             self._end_failed(end.error)
@@ -468,8 +497,8 @@ class Instance:
         """Whether the run is a suspended generator or coroutine of exactly this code."""
         return self._code.runs(code)
 
-    def fail_mismatch(self, error: NonDeterminismError) -> None:
-        """Ends the run because history and code differ: nothing that the code asked for may happen."""
+    def fail(self, error: Exception) -> None:
+        """Ends the run because of what it asked for, so nothing of that may happen."""
         self._ledger.unconfirmed.clear()
         self._end_failed(error)
 

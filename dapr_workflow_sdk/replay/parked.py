@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from dapr_workflow_sdk.authoring.definitions import Registry
+from dapr_workflow_sdk.authoring.definitions import Definition, Registry
+from dapr_workflow_sdk.errors import RegistrationError
 from dapr_workflow_sdk.replay.instance import Instance
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
@@ -75,7 +76,7 @@ class ParkedInstances:
             return None
         instance = parked.instance
         known = instance.definition
-        if known is None or registry.find("workflow", known.name) is not known or not parked.continues_with(past):
+        if known is None or not _still_registered(known, registry) or not parked.continues_with(past):
             instance.close()
             return None
         return instance, past[parked.committed + len(parked.consumed) :]
@@ -94,6 +95,13 @@ class ParkedInstances:
         """Drops all runs."""
         while self._parked:
             self._parked.popitem()[1].instance.close()
+
+
+def _still_registered(known: Definition, registry: Registry) -> bool:
+    try:
+        return registry.find("workflow", known.name) is known
+    except RegistrationError:
+        return False  # The replay that follows explains it.
 
 
 def _can_park(instance: Instance) -> bool:

@@ -71,10 +71,17 @@ def run_turn(
             feed(event)
     except NonDeterminismError as error:
         mismatched = True
-        instance.fail_mismatch(error)
+        instance.fail(error)
     notices, instance.notices = instance.notices, []
+    try:
+        actions = instance.actions()
+    except ValueError as error:
+        # A name or an id that no message can hold.
+        mismatched = True
+        instance.fail(error)
+        actions = instance.actions()
     output = TurnOutput(
-        actions=instance.actions(),
+        actions=actions,
         custom_status=instance.custom_status,
         outcome=instance.outcome,
         workflow_name=instance.workflow_name,

@@ -303,8 +303,8 @@ class HandWorker:
     ) -> tuple[TurnItem, list[Future[None]]]:
         """A turn that gets what several client operations send in one batch, and the operations themselves.
 
-        They are carried out one after the other while an earlier turn of the instance is out. Some return only
-        when the instance has ended, so each has a thread, and the next begins after a moment.
+        They are carried out one after the other while an earlier turn of the instance is out. Some return
+        only when the instance has ended, so each has a thread, and the next begins after a moment.
 
         Args:
             instance_id: The instance; it must be waiting, with no turn out.

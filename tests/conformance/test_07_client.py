@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta, timezone
@@ -10,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from dapr_workflow_sdk import Task, WorkflowContext, WorkflowStatus
+from dapr_workflow_sdk import Task, WorkflowActivityContext, WorkflowContext, WorkflowStatus
 from dapr_workflow_sdk.taskhub.port import Milestone, TaskHub
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -290,25 +291,37 @@ def test_091_http_tells_what_is_there(hub: Hub) -> None:
 
 
 def test_094_the_custom_status_is_seen_while_the_instance_runs(hub: Hub) -> None:
+    went_on = threading.Event()
+
+    @hub.activity
+    def go_on(ctx: WorkflowActivityContext) -> None:
+        went_on.set()
+
     @hub.workflow
     def report(ctx: WorkflowContext) -> Run:
         ctx.set_custom_status("one")
         yield ctx.wait_for_external_event("next")
         ctx.set_custom_status({"step": 2})
         yield ctx.wait_for_external_event("next")
-        # Not set again: it stays.
+        yield ctx.call_activity(go_on)
         yield ctx.wait_for_external_event("next")
         ctx.set_custom_status(None)
         yield ctx.wait_for_external_event("next")
 
+    def shows(status: str | None) -> bool:
+        return hub.state(instance_id).serialized_custom_status == status
+
     instance_id = hub.start(report)
-    hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
-    for status in ("one", '{"step": 2}', '{"step": 2}', None):
-        hub.eventually(
-            lambda wanted=status: hub.state(instance_id).serialized_custom_status == wanted,
-            f"{status} is seen",
-        )  # type: ignore[misc]
-        hub.client.raise_workflow_event(instance_id, "next")
+    hub.eventually(lambda: shows("one"), "the first status is seen")
+    hub.client.raise_workflow_event(instance_id, "next")
+    hub.eventually(lambda: shows('{"step": 2}'), "the second status is seen")
+    hub.client.raise_workflow_event(instance_id, "next")
+    # It is not set again, and stays.
+    assert went_on.wait(10)
+    assert shows('{"step": 2}')
+    hub.client.raise_workflow_event(instance_id, "next")
+    hub.eventually(lambda: shows(None), "the status is gone")
+    hub.client.raise_workflow_event(instance_id, "next")
     assert hub.finish(instance_id).serialized_custom_status is None
 
 

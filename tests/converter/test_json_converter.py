@@ -357,9 +357,11 @@ class TestTyped:
         value = converter.decode("[NaN, -Infinity]" if wanted == list[float] else "NaN", wanted)
         assert math.isnan(value[0] if isinstance(value, list) else value)
 
-    def test_none_is_let_through_where_it_was_not_announced(self, converter: JsonConverter) -> None:
-        assert converter.decode("null", Order) is None
-        assert converter.decode("null", int) is None
+    def test_none_is_refused_where_it_was_not_announced(self, converter: JsonConverter) -> None:
+        for wanted in (Order, int):
+            with pytest.raises(PayloadError, match="null"):
+                converter.decode("null", wanted)
+        assert converter.decode("null", Optional[int]) is None
 
     @pytest.mark.parametrize(
         ("text", "wanted", "told"),

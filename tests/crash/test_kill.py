@@ -15,11 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from dapr_workflow_sdk import TaskHubError, WorkflowClient
+from dapr_workflow_sdk import TaskHubError, WorkflowClient, WorkflowStatus
 from tests.crash.database import Stored, check_consistent, check_finished, check_grown, read_after_crash
 from tests.crash.orders import EXAMPLE, Summary, check_orders, copy_example, write_orders
 from tests.sidecar.ports import HOST, free_port
@@ -38,6 +39,25 @@ import threading
 import order_processing
 from dapr_workflow_sdk import WorkflowRuntime
 with WorkflowRuntime(worker_ready_timeout=60):
+    threading.Event().wait()
+"""
+_BUSY = """
+import threading
+from dapr_workflow_sdk import WorkflowClient, WorkflowRuntime, activity, when_all, workflow
+
+@activity
+def work(ctx, value):
+    return value
+
+@workflow
+def much_work(ctx, value):
+    for _ in range(1000):
+        yield when_all([ctx.call_activity(work, input="x" * 1000) for _ in range(50)])
+
+with WorkflowRuntime(worker_ready_timeout=60), WorkflowClient() as client:
+    for _ in range(20):
+        client.schedule_new_workflow(much_work, input=None)
+    print("busy", flush=True)
     threading.Event().wait()
 """
 # Who dies; "worker" is a second one beside the one in the app, and nobody else's death ends it.
@@ -169,6 +189,19 @@ class _Site:
             self.start(name)
         return False
 
+    def check_running(self, name: str) -> None:
+        """Checks that a process runs."""
+        process = self._processes[name]
+        assert process.running, f"{name} ended by itself with status {process.wait()}:\n{process.log_tail()}"
+
+    def wait_until_said(self, name: str, words: str) -> None:
+        """Waits until a process has printed something."""
+        deadline = time.monotonic() + _PATIENCE
+        while words not in self._processes[name].log_path.read_text():
+            self.check_running(name)
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def run_for(self, seconds: float) -> None:
         """Lets the processes work for a while."""
         deadline = time.monotonic() + seconds
@@ -252,7 +285,7 @@ class _Witness(threading.Thread):
 
 def _a_while(dice: random.Random) -> float:
     # Short ones hit processes that are just starting.
-    return dice.uniform(0.0, 0.5) if dice.random() < 0.3 else dice.uniform(0.5, 2.0)
+    return dice.uniform(0.0, 0.4) if dice.random() < 0.3 else dice.uniform(0.4, 1.7)
 
 
 def test_over_grpc(tmp_path: Path, uncrashed: Summary, dice: random.Random) -> None:
@@ -298,3 +331,46 @@ def test_in_process(tmp_path: Path, uncrashed: Summary, dice: random.Random) -> 
         for batch in site.batches:
             known |= check_orders(stored, batch, uncrashed)
         assert set(stored) == known
+
+
+def test_worker_is_killed_while_it_is_sent_work(tmp_path: Path, uncrashed: Summary) -> None:
+    """The engine goes on, whatever it was in the middle of sending."""
+    port = free_port()
+    with _site(tmp_path, uncrashed) as site:
+        site.over_grpc(port)
+        site.commands = {"engine": site.commands["engine"], "worker": [sys.executable, "-c", _BUSY]}
+        site.start("engine")
+        site.wait_until_said("engine", "ready")
+        with WorkflowClient(HOST, port) as client:
+            for _ in range(5):
+                site.start("worker")
+                site.wait_until_said("worker", "busy")
+                time.sleep(0.2)
+                site.kill(("worker",))
+                assert client.get_workflow_state("nothing") is None
+        site.check_running("engine")
+
+
+def test_start_at_a_time(tmp_path: Path, uncrashed: Summary) -> None:
+    """An instance that is to start later starts then, although the engine was killed in between."""
+    port = free_port()
+    with _site(tmp_path, uncrashed) as site:
+        site.over_grpc(port)
+        del site.commands["app"]
+        for name in site.commands:
+            site.start(name)
+        order = {"id": "later", "customer": "c", "lines": [{"sku": "water-filter", "quantity": 1, "unit_price": 1}]}
+        site.wait_until_said("engine", "ready")
+        with WorkflowClient(HOST, port) as client:
+            due = datetime.now(timezone.utc) + timedelta(seconds=4)
+            client.schedule_new_workflow("shipment", input=order, instance_id="later", start_at=due)
+        site.kill(("engine",))
+        site.start("engine")
+        site.wait_until_said("engine", "ready")
+        with WorkflowClient(HOST, port) as client:
+            state = client.get_workflow_state("later")
+            assert state is not None
+            assert state.runtime_status is WorkflowStatus.PENDING
+            state = client.wait_for_workflow_completion("later", timeout_in_seconds=10)
+        assert state is not None
+        assert state.last_updated_at >= due.replace(tzinfo=None)

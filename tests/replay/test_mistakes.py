@@ -586,7 +586,7 @@ class TestPayloadsThatDoNotFit:
         assert result_of(play(flow)) == "5"
         assert result_of(play(flow, data="")) == "5"
         assert result_of(play(flow, data="6")) == "6"
-        assert result_of(play(flow, data="null")) is None
+        assert failure_of(play(flow, data="null")).error_type == "PayloadError"
 
 
 class TestWrongArguments:

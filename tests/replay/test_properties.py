@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 
 from dapr_workflow_sdk.authoring.definitions import Registry
@@ -140,17 +141,25 @@ def test_a_suspended_instance_asks_for_nothing(program: Program, schedule: Choic
 
 
 def test_the_model_notices_a_hang() -> None:
-    """The property that instances end can fail: here is code that waits for what never comes."""
+    """The property that instances end can fail: here is one whose activity never answers."""
 
-    def stuck(ctx: Any, runs_to_go: int) -> Any:
-        task = ctx.call_activity("charge")
-        ctx._calls._open.clear()  # The result will find nobody.
-        yield task
+    class Deaf(ModelHub):
+        def complete_activity(self) -> bool:
+            return False
 
-    hub = ModelHub(stuck, Choices(b"\x00" * 8))
-    try:
+    hub = Deaf(generator_workflow((Await(Activity("charge", 1)),)), Choices(b"\x00" * 8))
+    with pytest.raises(AssertionError, match="nothing is pending"):
         hub.run()
-    except AssertionError as error:
-        assert "nothing is pending" in str(error)
-    else:
-        raise AssertionError("the model did not notice")
+
+
+def test_the_model_notices_a_parked_run_that_strays() -> None:
+    """The comparison of parked and replayed runs can fail: here is code that counts its turns."""
+    turns: list[int] = []
+
+    def flow(ctx: Any, runs_to_go: int) -> Any:
+        turns.append(1)
+        yield ctx.call_activity("charge")
+        yield ctx.call_activity("ship", input=len(turns))
+
+    with pytest.raises(AssertionError, match="a parked run differs from a replay"):
+        ModelHub(flow, Choices(b"\x00" * 8)).run()

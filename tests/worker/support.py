@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -485,6 +485,49 @@ class FakeSidecar:
             await context.abort(*self.ends)
         await self._hang_up.wait()
         self._hang_up.clear()
+
+
+class StubHub:
+    """A task hub of this process that hands out what the test says and notes the answers; only what workers need."""
+
+    description = "a stub"
+
+    def __init__(self, *items: WorkItem) -> None:
+        """Sends these items to the first worker."""
+        self.items = list(items)
+        self.turns: list[pb.WorkflowResponse] = []
+        self.results: list[pb.ActivityResponse] = []
+
+    @property
+    def hub(self) -> Any:
+        """Stands for an engine, too."""
+        return self
+
+    async def connect(self, timeout: float) -> None:
+        """Answers at once."""
+
+    @asynccontextmanager
+    async def work_items(self, offer: WorkerOffer) -> AsyncIterator[AsyncIterator[WorkItem]]:
+        """Sends the items, and waits for ever."""
+
+        async def items() -> AsyncIterator[WorkItem]:
+            sent, self.items = self.items, []
+            for item in sent:
+                yield item
+            await asyncio.Event().wait()
+
+        yield items()
+
+    async def complete_turn(self, response: pb.WorkflowResponse) -> None:
+        """Notes it."""
+        self.turns.append(response)
+
+    async def complete_activity(self, response: pb.ActivityResponse) -> None:
+        """Notes it."""
+        self.results.append(response)
+
+    async def aclose(self) -> None:
+        """Has nothing to let go of."""
 
 
 def activity_item(

@@ -25,8 +25,9 @@ from dapr_workflow_sdk import (
     when_all,
 )
 from dapr_workflow_sdk.portal import PORTAL
+from dapr_workflow_sdk.taskhub.port import ActivityItem
 from dapr_workflow_sdk.worker.threads import ActivityThreads
-from tests.worker.support import FakeSidecar, Place, activity_item, eventually, python_child, within
+from tests.worker.support import FakeSidecar, Place, StubHub, activity_item, eventually, python_child, within
 from tests.worker.test_runtime import finish, run, sdk_threads
 
 
@@ -81,26 +82,34 @@ def test_by_default_a_hundred_plain_activities_run_at_a_time(place: Place) -> No
 
 def test_no_more_activities_run_than_allowed_and_none_of_five_thousand_is_dropped() -> None:
     """A sidecar sends all it has, whatever the worker offers."""
-    items = [activity_item("work", number) for number in range(1, 5001)]
+    hub = StubHub(*(ActivityItem(activity_item("work", n).activityRequest, f"t{n}") for n in range(1, 5001)))
+    runtime = WorkflowRuntime(engine=hub, maximum_concurrent_activity_work_items=70)
+    running, most = 0, 0
+
+    @runtime.activity
+    async def work(ctx: WorkflowActivityContext) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.002)
+        running -= 1
+        return ctx.task_id
+
+    with runtime:
+        eventually(lambda: len(hub.results) >= 5000, "5000 completions", 30)
+    assert sorted(result.taskId for result in hub.results) == list(range(1, 5001))
+    assert all(result.result.value == str(result.taskId) for result in hub.results)
+    assert most == 70
+
+
+def test_a_thousand_activities_of_a_sidecar_are_all_answered_once() -> None:
+    items = [activity_item("work", number) for number in range(1, 1001)]
     with FakeSidecar(*items) as sidecar:
-        runtime = WorkflowRuntime("127.0.0.1", sidecar.port, maximum_concurrent_activity_work_items=7)
-        running, most = 0, 0
-
-        @runtime.activity
-        async def work(ctx: WorkflowActivityContext) -> int:
-            nonlocal running, most
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0)
-            running -= 1
-            return ctx.task_id
-
+        runtime = WorkflowRuntime("127.0.0.1", sidecar.port, maximum_thread_pool_workers=5)
+        runtime.register_activity(lambda ctx: ctx.task_id, name="work")
         with runtime:
-            eventually(lambda: len(sidecar.completions) >= 5000, "5000 completions", 30)
-        done = sorted(completion.taskId for completion in sidecar.completions)
-        assert done == list(range(1, 5001))
-        assert all(c.result.value == str(c.taskId) for c in sidecar.completions)
-        assert most == 7
+            eventually(lambda: len(sidecar.completions) >= 1000, "all completions", 30)
+        assert sorted(completion.taskId for completion in sidecar.completions) == list(range(1, 1001))
         assert sidecar.subscriptions == 1
 
 
