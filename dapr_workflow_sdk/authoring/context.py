@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Generator, MutableMapping
+from collections.abc import Callable, Coroutine, Generator
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
@@ -277,8 +277,13 @@ class ReplaySafeLogger(logging.LoggerAdapter[logging.Logger]):
         """Whether a message of this level would be written now: never while replaying."""
         return not self._calls.is_replaying and self.logger.isEnabledFor(level)
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Puts the workflow and the instance before the message and into the record's extra fields."""
-        extra = {"workflow": self._calls.workflow_name, "instance_id": self._calls.instance_id}
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **extra}
-        return f"{self._calls.workflow_name} {self._calls.instance_id}: {msg}", kwargs
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        """Writes a message with the workflow and the instance before it, and in the record's extra fields."""
+        if not self.isEnabledFor(level):
+            return
+        names = {"workflow": self._calls.workflow_name, "instance_id": self._calls.instance_id}
+        prefix = f"{names['workflow']} {names['instance_id']}: "
+        if args:
+            prefix = prefix.replace("%", "%%")
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **names}
+        self.logger.log(level, f"{prefix}{msg}", *args, **kwargs)

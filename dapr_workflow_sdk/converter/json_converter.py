@@ -7,6 +7,7 @@ the types that SDK refuses: datetime, date, time, timedelta, UUID, Decimal, Enum
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import decimal
@@ -144,20 +145,26 @@ def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
             logger.warning("Values annotated as %s arrive as plain JSON: %s", _type_name(wanted), refusal)
         return adapter
 
+    def convert(value: Any) -> Any:
+        converted: Any = msgspec.convert(value, wanted, dec_hook=_build_custom, from_attributes=True)
+        return converted
+
     shows_markers = not dataclasses.is_dataclass(wanted)
 
     def read(text: str) -> Any:
         if MARKER in text and (shows_markers or text.count(MARKER) > 1):
-            # Parts of the type may be anything: there a marked object is a namespace, as it is without a type.
-            return cast("Any", msgspec.convert(_loads(text), wanted, dec_hook=_build_custom, from_attributes=True))
+            # Parts of the type may be anything: there a marked object is a namespace, as it is without a type. Where
+            # the type asks for something that a namespace is not, it is a plain object.
+            with contextlib.suppress(msgspec.ValidationError):
+                return convert(_loads(text))
+            return convert(_unmarked(text))
         try:
             return reader.decode(text)
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
             # Python's JSON also has NaN and Infinity, which msgspec refuses.
-            converted: Any = msgspec.convert(_unmarked(text), wanted, dec_hook=_build_custom)
-            return converted
+            return convert(_unmarked(text))
 
     return read
 
