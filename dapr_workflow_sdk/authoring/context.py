@@ -286,4 +286,5 @@ class ReplaySafeLogger(logging.LoggerAdapter[logging.Logger]):
         if args:
             prefix = prefix.replace("%", "%%")
         kwargs["extra"] = {**(kwargs.get("extra") or {}), **names}
-        self.logger.log(level, f"{prefix}{msg}", *args, **kwargs)
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        self.logger.log(level, f"{prefix}{msg}", *args, **kwargs)  # noqa: G004 - the message is the caller's
