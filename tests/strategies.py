@@ -21,7 +21,7 @@ from dapr_workflow_sdk.authoring.tasks import when_all, when_any
 
 # Few enough to run with every change; a night of searching sets HYPOTHESIS_EXAMPLES to tens of thousands.
 QUICK = settings(
-    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "75")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )

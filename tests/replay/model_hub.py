@@ -164,7 +164,7 @@ class ModelHub:
         if not keys:
             return False
         key = keys[self.choices.below(len(keys))]
-        if self.choices.below(3):
+        if self.choices.below(3) < 2:
             event = builders.activity_done(key[1], self._result())
         else:
             event = builders.activity_failed(key[1], *self._failure())

@@ -156,7 +156,7 @@ def test_the_model_notices_a_parked_run_that_strays() -> None:
     """The comparison of parked and replayed runs can fail: here is code that counts its turns."""
     turns: list[int] = []
 
-    def flow(ctx: Any, runs_to_go: int) -> Any:
+    def flow(ctx: Any, runs_to_go: Any) -> Any:
         turns.append(1)
         yield ctx.call_activity("charge")
         yield ctx.call_activity("ship", input=len(turns))
