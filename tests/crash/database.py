@@ -26,6 +26,10 @@ class StoredInstance:
     tasks: list[tuple[int, int]] = field(default_factory=list)
     timers: list[int] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        history, inbox = [_kind(event) for event in self.events()], [_kind(event) for event in self.waiting()]
+        return f"{history}, inbox {inbox}, activities {self.tasks}, timers {self.timers}"
+
     @property
     def ended(self) -> bool:
         """Whether it has completed, failed or been terminated."""

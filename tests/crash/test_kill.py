@@ -213,8 +213,16 @@ class _Site:
         """Lets the processes finish the orders they have."""
         deadline = time.monotonic() + _PATIENCE
         while not self.tend(go_on=False):
-            assert time.monotonic() < deadline, f"this hangs:\n{self._processes['app'].log_tail()}"
+            if time.monotonic() >= deadline:
+                pytest.fail(f"The orders do not come to an end.\n{self._report()}")
             time.sleep(0.02)
+
+    def _report(self) -> str:
+        """What the processes said last, and what is not finished."""
+        self.kill_all()
+        said = [f"{name}:\n{process.log_tail(15)}" for name, process in self._processes.items()]
+        stored = read_after_crash(self.database, self._scratch)
+        return "\n\n".join([*said, *(f"{name}: {one}" for name, one in stored.items() if not one.ended)])
 
     def stop(self) -> None:
         """Ends the engine in order, if there is one, and kills the rest."""

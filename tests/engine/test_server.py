@@ -274,6 +274,35 @@ def test_what_was_on_its_way_to_a_killed_worker_is_handed_out_again_at_once(call
     second.cancel()
 
 
+_VANISHING = """
+import faulthandler, sys
+faulthandler.enable()
+import grpc
+from dapr_workflow_sdk import EmbeddedEngine, WorkflowClient
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+with EmbeddedEngine() as engine, engine.serve() as served, WorkflowClient(engine=engine) as client:
+    for _ in range(200):
+        client.schedule_new_workflow("flow", input="x" * 1000)
+    for _ in range(30):
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}", options=options) as channel:
+            stream = channel.unary_stream(
+                "/TaskHubSidecarService/GetWorkItems",
+                request_serializer=pb.GetWorkItemsRequest.SerializeToString,
+                response_deserializer=pb.WorkItem.FromString,
+            )(pb.GetWorkItemsRequest())
+            next(stream)
+    print("fine")
+"""
+
+
+def test_workers_that_vanish_while_items_are_sent_do_not_crash_the_engine() -> None:
+    """An object of gRPC that is asked something after its call has ended takes the whole process with it."""
+    with python_child(_VANISHING) as engine:
+        assert engine.ends(20) == 0, engine.err[:12]
+        assert engine.out == ["fine"]
+
+
 def test_large_messages_pass_both_ways(engine: EmbeddedEngine) -> None:
     large = "x" * 5_000_000
     with engine.serve() as served:

@@ -153,7 +153,6 @@ EXPECTED = {
         (
             (
                 *[r"orders\.json:\d+: malformed order: .+"] * 16,
-                r"",
                 r"outcome      orders          EUR",
                 r"completed       155    52,186\.73",
                 r"compensated      38    37,995\.15",
