@@ -82,9 +82,7 @@ def activity_failed(
 
 def child_created(call_id: int, name: str, child_id: str = "") -> pb.HistoryEvent:
     """History records the start of a child workflow."""
-    created = pb.ChildWorkflowInstanceCreatedEvent(
-        name=name, instanceId=child_id or f"{INSTANCE}:{call_id:04x}"
-    )
+    created = pb.ChildWorkflowInstanceCreatedEvent(name=name, instanceId=child_id or f"{INSTANCE}:{call_id:04x}")
     return pb.HistoryEvent(eventId=call_id, timestamp=at(0), childWorkflowInstanceCreated=created)
 
 
@@ -132,9 +130,7 @@ def timer_fired(call_id: int) -> pb.HistoryEvent:
 
 def raised(name: str, data: str | None = None) -> pb.HistoryEvent:
     """An event was raised from outside."""
-    return pb.HistoryEvent(
-        eventId=-1, timestamp=at(0), eventRaised=pb.EventRaisedEvent(name=name, input=text(data))
-    )
+    return pb.HistoryEvent(eventId=-1, timestamp=at(0), eventRaised=pb.EventRaisedEvent(name=name, input=text(data)))
 
 
 def suspended() -> pb.HistoryEvent:

@@ -303,7 +303,7 @@ def async_workflow(program: Program) -> Callable[..., Any]:
 
 # ---- strategies ---------------------------------------------------------------------------------------------
 
-values = st.sampled_from([None, 0, 1, "", "é", [], {"a": [1, None]}, 2.5, True])
+values: st.SearchStrategy[Any] = st.sampled_from([None, 0, 1, "", "é", [], {"a": [1, None]}, 2.5, True])
 _seconds = st.sampled_from([0, 0.001, 1, 2.5, 60, 86_400])
 
 
@@ -326,8 +326,10 @@ leaves = activities | children | timers | waits
 
 expressions: st.SearchStrategy[Expression] = st.recursive(
     st.one_of(leaves, leaves, leaves, st.builds(Again, st.integers(0, 5))),
-    lambda inner: st.builds(All, st.lists(inner, min_size=1, max_size=4).map(tuple))
-    | st.builds(Any_, st.lists(inner, max_size=3).map(tuple)),
+    lambda inner: (
+        st.builds(All, st.lists(inner, min_size=1, max_size=4).map(tuple))
+        | st.builds(Any_, st.lists(inner, max_size=3).map(tuple))
+    ),
     max_leaves=5,
 )
 # Combinations that the official SDK takes too: no task in two of them, none twice.

@@ -72,7 +72,9 @@ class ActivityQueue:
         if run is None or run.instance_id != response.instanceId or run.key[1] != response.taskId:
             return None
         del self._running[token]
-        self._token_of_call.pop((run.instance_id, run.key[1]), None)
+        call = (run.instance_id, run.key[1])
+        if self._token_of_call.get(call) == token:  # A later generation may have a call of this number, too.
+            del self._token_of_call[call]
         if run.worker is not None:
             run.worker.activities.discard(token)
         elif run in self._waiting:

@@ -23,10 +23,22 @@ class Committer:
     after its changes is refused too, because it builds on them.
     """
 
-    def __init__(self, store: Store, on_failure: Callable[[BaseException], None]) -> None:
-        """Starts idle; `on_failure` is called before the submitters learn of a failed transaction."""
+    def __init__(
+        self,
+        store: Store,
+        on_failure: Callable[[BaseException], None],
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Starts idle.
+
+        Args:
+            store: Where changes go.
+            on_failure: Called before the submitters learn of a failed transaction.
+            on_idle: Called when everything submitted is durable.
+        """
         self._store = store
         self._on_failure = on_failure
+        self._on_idle = on_idle
         self._waiting: list[tuple[Sequence[Change], asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "dapr-workflow-commit") if store.waits else None
@@ -74,6 +86,7 @@ class Committer:
                             future.set_result(None)
         finally:
             self._running = None
+            self._on_idle()
 
     async def drain(self) -> None:
         """Waits until everything submitted is durable, and ends the thread."""

@@ -57,7 +57,7 @@ class InstanceRunner:
         self._store = store
         self._clock = clock
         self._app_id = app_id
-        self._committer = Committer(store, self._on_commit_failed)
+        self._committer = Committer(store, self._on_commit_failed, self._look_for_idleness)
         self._live: dict[str, Live] = {}
         self._turns: deque[Live] = deque()
         self._turns_out = 0
@@ -78,9 +78,7 @@ class InstanceRunner:
         """Takes up what an earlier engine left unfinished in the store."""
         unfinished = self._store.unfinished()
         for instance_id in unfinished:
-            live = self.find(instance_id)
-            if live is not None:
-                self._take_up(live)
+            self.find(instance_id)
         if unfinished:
             logger.info("Took up %d unfinished instances from %s", len(unfinished), self.description)
 
@@ -114,8 +112,9 @@ class InstanceRunner:
             if state is None:
                 return None
             live = Live(state)
-            if (remember and not state.ended) or state.tasks:
+            if remember and (not state.ended or state.tasks):
                 self._live[instance_id] = live
+                self._take_up(live)
         return live
 
     def row(self, instance_id: str) -> InstanceRow | None:
@@ -125,14 +124,27 @@ class InstanceRunner:
             return live.state.row
         return None if instance_id in self._purging else self._store.row(instance_id)
 
+    def _commit(self, changes: Sequence[Change]) -> Coroutine[Any, Any, None]:
+        """Submits changes at once; what it returns waits until they are durable."""
+        return self._durable(self._committer.submit(changes))
+
+    async def _durable(self, committed: asyncio.Future[None]) -> None:
+        try:
+            await committed
+        except Exception as error:
+            raise unavailable(f"{self.description} could not store what was to happen: {error}") from error
+
     async def purge(self, instance_ids: Sequence[str]) -> None:
         """Removes instances, all or none; returns when that is durable."""
         for instance_id in instance_ids:
             self._forget(instance_id)
         # Until the store has forgotten them, they must not be read from it again.
         self._purging.update(instance_ids)
+        await self._whatever_callers_do(self._purge(instance_ids))
+
+    async def _purge(self, instance_ids: Sequence[str]) -> None:
         try:
-            await self._committer.submit([Change(instance_id, None) for instance_id in instance_ids])
+            await self._commit([Change(instance_id, None) for instance_id in instance_ids])
         finally:
             self._purging.difference_update(instance_ids)
 
@@ -163,17 +175,18 @@ class InstanceRunner:
     async def start(self, instance_id: str, started: pb.HistoryEvent, now: int) -> None:
         """Makes an instance and lets it run; returns when it is durable."""
         live, change = self.create(instance_id, started, now)
-        committed = self._committer.submit([change])
+        committed = self._commit([change])
         self.make_ready(live)
         await committed
 
     def _begin_scheduled(self, live: Live) -> None:
         live.start_alarm = None
         self.make_ready(live)
+        self._look_for_idleness()
 
     async def deliver(self, live: Live, event: pb.HistoryEvent) -> None:
         """Puts an event into an inbox; returns when it is durable."""
-        committed = self._committer.submit([accept(live.state, event)])
+        committed = self._commit([accept(live.state, event)])
         self.make_ready(live)
         await committed
 
@@ -313,7 +326,7 @@ class InstanceRunner:
             return
         if turn.worker is not None:
             turn.worker.turns.discard(live.id)
-        await self._conclude(live, turn, response)
+        await self._whatever_callers_do(self._conclude(live, turn, response))
 
     async def _conclude(self, live: Live, turn: Turn, response: pb.WorkflowResponse) -> None:
         turn.answered = True
@@ -324,7 +337,7 @@ class InstanceRunner:
         for message in conclusion.messages:
             self._pass_on(live, message, now, changes, woken)
         self._pump()
-        await self._committer.submit(changes)
+        await self._commit(changes)
         self._after_turn(live, turn, conclusion)
         for other in woken:
             self.make_ready(other)
@@ -369,6 +382,8 @@ class InstanceRunner:
         for timer, fire_at in change.timers_added:
             self._set_alarm(live, timer, fire_at)
         live.tell_waiters()
+        if live.state.ended:
+            live.silence()
         self._let_go(live)
 
     def _end_without_worker(self, live: Live) -> bool:
@@ -393,6 +408,7 @@ class InstanceRunner:
         if self._live.get(live.id) is live and wants(live.state, event):
             accept_unstored(live.state, event, timer=timer)
             self.make_ready(live)
+        self._look_for_idleness()
 
     async def complete_activity(self, response: pb.ActivityResponse) -> None:
         """Takes an activity's result; returns when it is durable."""
@@ -406,9 +422,7 @@ class InstanceRunner:
         if not wants(live.state, event, run.key):
             change = drop_task(live.state, run.key)
             self._pump()
-            if change is not None:
-                await self._committer.submit([change])
-            self._let_go(live)
+            await self._whatever_callers_do(self._drop(live, change))
             return
         accept_unstored(live.state, event, task=run.key)
         acknowledgement: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -418,6 +432,11 @@ class InstanceRunner:
             self._store_unstored(live)
         self._pump()
         await acknowledgement
+
+    async def _drop(self, live: Live, change: Change | None) -> None:
+        if change is not None:
+            await self._commit([change])
+        self._let_go(live)
 
     def _result_event(self, run: ActivityRun, response: pb.ActivityResponse) -> pb.HistoryEvent:
         event = event_at(self._clock.now())
@@ -447,15 +466,26 @@ class InstanceRunner:
             self._in_background(self._commit_and_acknowledge(live, change))
 
     async def _commit_and_acknowledge(self, live: Live, change: Change) -> None:
-        await self._committer.submit([change])
+        await self._commit([change])
         live.acknowledge(change.tasks_removed)
 
     # ---- housekeeping --------------------------------------------------------------------------------------
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            # Whoever waits for it gets the error; the failed commit behind it is in the log.
+            task.exception()
+
+    async def _whatever_callers_do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Finishes a step whose commit is on its way also when its caller goes away, as a broken gRPC call does."""
+        await asyncio.shield(self._in_background(work))
 
     def _look_for_idleness(self) -> None:
         if self._clock.jumps and self._waiting_clients and self._idle_check is None:
@@ -496,9 +526,7 @@ class InstanceRunner:
         if self._closed:
             return
         for instance_id in self._store.unfinished():
-            live = self.find(instance_id)
-            if live is not None and live.turn is None and not live.queued:
-                self._take_up(live)
+            self.find(instance_id)
         for before in lost:
             for until, waiter in before.waiters:
                 live = self.find(before.id)

@@ -259,6 +259,8 @@ def _complaint(actions: Sequence[pb.WorkflowAction]) -> str | None:
                 f"The worker answered a turn with action {action.id} of kind {kind or 'unknown'}, which this engine "
                 "does not carry out."
             )
+        if kind == "createDetachedWorkflow" and not action.createDetachedWorkflow.instanceId:
+            return f"The worker answered a turn with action {action.id}, a detached workflow without an instance id."
     return None
 
 
@@ -492,6 +494,11 @@ def _renew(
     for item in state.inbox:
         _release(state, item, change)
     events = [started, *asked.carryoverEvents, *left]
+    if row.suspended and not any(event.WhichOneof("eventType") == "executionSuspended" for event in left):
+        # The run that ends here has heard of it; the next one must as well.
+        suspended = event_at(moment)
+        suspended.executionSuspended.SetInParent()
+        events.insert(1, suspended)
     state.inbox = [InboxEvent(event, number) for number, event in enumerate(events)]
     state.inbox_next = len(events)
     state.history = []
@@ -554,6 +561,7 @@ def _end(
     kept = {timer for timer, _ in change.timers_added}
     change.timers_removed.extend(timer for timer in state.timers if timer not in kept)
     change.timers_added = []
+    change.inbox_added = []
     for item in state.inbox:
         if item.number is not None:
             change.inbox_removed.append(item.number)

@@ -72,8 +72,6 @@ class Code:
         self.inside = True
         try:
             produced = function(*arguments)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001 - whatever workflow code raises ends the instance, not the worker
             return Raised(error)
         finally:
@@ -112,8 +110,6 @@ class Code:
                 settled = cast("Any", yielded)
         except StopIteration as stop:
             return Returned(stop.value)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # noqa: BLE001 - as above
             return Raised(error)
         finally:

@@ -59,8 +59,6 @@ class ActivityRunner:
             failure = describe_failure(RuntimeError(f"Activity {request.name!r} was cancelled."))
             response.failureDetails.CopyFrom(failure_to_wire(failure))
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
             logger.debug("Activity %s of %s failed", request.name, response.instanceId, exc_info=True)
             response.failureDetails.CopyFrom(failure_to_wire(describe_failure(error)))
         else:

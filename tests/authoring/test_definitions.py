@@ -176,8 +176,9 @@ class TestRegistry:
         registry = Registry(module_level=False)
         registry.add("activity", charge, "both")
         registry.add("workflow", charge, "both")
-        for kind in ("activity", "workflow"):
-            found = registry.find(cast("Kind", kind), "both")
+        kinds: tuple[Kind, ...] = ("workflow", "activity")
+        for kind in kinds:
+            found = registry.find(kind, "both")
             assert found is not None
             assert found.kind == kind
 
@@ -311,9 +312,10 @@ class TestShapes:
         async def mixed(ctx: Any) -> AsyncIterator[int]:
             yield 1
 
-        for kind in ("workflow", "activity"):
+        kinds: tuple[Kind, ...] = ("workflow", "activity")
+        for kind in kinds:
             with pytest.raises(RegistrationError, match="both awaits and yields"):
-                define(cast("Kind", kind), mixed)
+                define(kind, mixed)
 
     def test_a_generator_is_no_activity(self) -> None:
         def charging(ctx: Any) -> Iterator[int]:

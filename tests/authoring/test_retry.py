@@ -126,7 +126,7 @@ def test_the_bounds_themselves_are_allowed(changes: dict[str, Any]) -> None:
 
 def test_a_policy_takes_keywords_only_and_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
-        RetryPolicy(timedelta(seconds=1), 3)  # type: ignore[misc]
+        RetryPolicy(timedelta(seconds=1), 3)  # type: ignore[call-arg]
     with pytest.raises(AttributeError):
         _policy().max_number_of_attempts = 3  # type: ignore[misc]
 
@@ -144,7 +144,6 @@ class TestWhatIsRetried:
         assert not policy.allows("CardDeclined")
         assert policy.allows("LookupError")
         assert policy.allows("carddeclined")
-
 
     def test_not_the_one_error_named_without_a_list(self) -> None:
         """A text is a sequence of letters: taken as such, the policy would silently retry what it was told not to."""

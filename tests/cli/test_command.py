@@ -54,8 +54,8 @@ _WAITS = """
 import os, sys, time, signal
 print("pid", os.getpid(), flush=True)
 {handler}
-print("up", flush=True)
 try:
+    print("up", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -310,9 +310,13 @@ class Terminal:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
             raise AssertionError(f"goes on after {timeout} s: {self.text!r}") from None
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 @pytest.mark.parametrize("own_input", [False, True], ids=["terminal", "input from a file"])
@@ -321,8 +325,8 @@ def test_control_c_in_a_terminal_reaches_the_program_once(tmp_path: Path, own_in
     code = """
 import os, sys, time
 print("pid", os.getpid(), flush=True)
-print("up", flush=True)
 try:
+    print("up", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     try:
@@ -344,7 +348,7 @@ except KeyboardInterrupt:
             terminal.text += os.read(terminal.descriptor, 10_000).decode()
         assert "twice" not in terminal.text
     finally:
-        os.close(terminal.descriptor)
+        terminal.close()
 
 
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:

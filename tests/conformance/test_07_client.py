@@ -50,19 +50,18 @@ def test_086_an_instance_can_be_started_later(hub: Hub) -> None:
     def tell_time(ctx: WorkflowContext) -> str:
         return ctx.current_utc_datetime.isoformat()
 
-    start_at = _now() + hub.short(0.5)
-    before = time.monotonic()
+    hub.run(tell_time)  # The first instance after a worker connects waits for the sidecar anyway.
+    start_at = _now() + hub.short(0.8)
     instance_id = hub.client.schedule_new_workflow(tell_time, instance_id=hub.fresh("i"), start_at=start_at)
-    assert time.monotonic() - before < hub.short(0.4).total_seconds()
-    state = hub.state(instance_id)
-    assert state.runtime_status is WorkflowStatus.PENDING
+    assert _now() < start_at
+    assert hub.state(instance_id).runtime_status is WorkflowStatus.PENDING
 
     output = hub.finish(instance_id).serialized_output
     assert output is not None
     began = datetime.fromisoformat(output.strip('"')).replace(tzinfo=timezone.utc)
     # A sidecar of 1.16 cuts the time to whole seconds.
     early = timedelta(seconds=1) if hub.is_daprd else timedelta(0)
-    assert start_at - early <= began <= start_at + timedelta(seconds=1)
+    assert start_at - early <= began <= start_at + timedelta(seconds=2)
 
 
 def test_086_the_start_of_a_pending_instance_can_be_waited_for(hub: Hub) -> None:

@@ -18,12 +18,13 @@ from typing import Any, Literal, NamedTuple, Optional, TypedDict, Union
 import msgspec
 import pydantic
 import pytest
-from dapr.ext.workflow._durabletask.internal import shared as official
+from dapr.ext.workflow._durabletask.internal import shared
 
 from dapr_workflow_sdk.authoring.definitions import UNTYPED
 from dapr_workflow_sdk.converter import JsonConverter
 from dapr_workflow_sdk.errors import PayloadError
 
+official: Any = shared
 MARKER = "__durabletask_autoobject__"
 
 
@@ -59,6 +60,13 @@ class Order:
     items: list[Item] = field(default_factory=list)
     due: Optional[dt.datetime] = None  # noqa: UP007, UP045
     colour: Colour = Colour.RED
+
+
+@dataclass
+class Shelf:
+    """JSON has only texts for keys: numbers must come back from them, marked or not."""
+
+    places: dict[int, str]
 
 
 @dataclass
@@ -296,6 +304,10 @@ class TestTyped:
             (dt.time(1, 2, 3), dt.time),
             (b"bytes", bytes),
             ({1: "a"}, dict[int, str]),
+            ({1: Order(1)}, dict[int, Order]),
+            ({1.5: Order(1)}, dict[float, Order]),
+            ([Shelf({1: "a"})], list[Shelf]),
+            (Shelf({1: "a"}), Shelf),
             ((1, "a"), tuple[int, str]),
             ([1, 2], set[int]),
             (Model(number=1, when=dt.datetime(2026, 1, 1)), Model),
@@ -340,12 +352,15 @@ class TestTyped:
         assert value == {"a": 1} or value == SimpleNamespace(a=1)
 
     @pytest.mark.parametrize("wanted", [list, list[Any], Optional[list]])
-    def test_marked_objects_in_a_list_of_anything_are_namespaces(
-        self, converter: JsonConverter, wanted: Any
-    ) -> None:
+    def test_marked_objects_in_a_list_of_anything_are_namespaces(self, converter: JsonConverter, wanted: Any) -> None:
         """As with the official SDK, whose workflows annotate `list` and read `item.name`."""
         (item,) = converter.decode(converter.encode([Item("a")]), wanted)
         assert item == official.from_json(converter.encode(Item("a")))
+
+    def test_not_a_number_under_a_number(self, converter: JsonConverter) -> None:
+        value = converter.decode('{"1": NaN, "2": 1.5}', dict[int, float])
+        assert value[2] == 1.5
+        assert math.isnan(value[1])
 
     @pytest.mark.parametrize("wanted", [Optional[Any], Union[Any, None]])
     def test_optional_anything_is_anything(self, converter: JsonConverter, wanted: Any) -> None:
@@ -465,9 +480,7 @@ class TestWhatHasNoText:
             (range(3), "range"),
         ],
     )
-    def test_is_refused_and_the_error_names_the_type(
-        self, converter: JsonConverter, value: Any, told: str
-    ) -> None:
+    def test_is_refused_and_the_error_names_the_type(self, converter: JsonConverter, value: Any, told: str) -> None:
         with pytest.raises(PayloadError) as caught:
             converter.encode(value)
         assert told in str(caught.value)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional, TypedDict
 
 import pydantic
-from dapr.ext.workflow._durabletask.internal import shared as official
+from dapr.ext.workflow._durabletask.internal import shared
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dapr_workflow_sdk.converter import JsonConverter
 from tests.strategies import QUICK
 
+official: Any = shared
 _CONVERTER = JsonConverter()
 _TEXTS = st.text(max_size=20)
 _MOMENTS = st.datetimes(timezones=st.none() | st.just(dt.timezone.utc))
@@ -86,9 +87,7 @@ _wholes = st.builds(
     pair=_pairs,
     entry=_entries,
 )
-_models = st.builds(
-    Model, number=_WHOLE, parts=st.lists(_parts, max_size=2), id=st.uuids(), when=st.none() | _MOMENTS
-)
+_models = st.builds(Model, number=_WHOLE, parts=st.lists(_parts, max_size=2), id=st.uuids(), when=st.none() | _MOMENTS)
 _json = st.recursive(
     st.none() | st.booleans() | _WHOLE | st.floats(allow_nan=False) | _TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXTS, inner, max_size=4),

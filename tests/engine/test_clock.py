@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 
-from dapr_workflow_sdk.engine import clock as clock_module
 from dapr_workflow_sdk.engine.clock import SECOND, Clock, SystemClock, VirtualClock
 
 _START = 1_767_225_600 * SECOND
@@ -47,13 +47,13 @@ class TestSystemClock:
     @pytest.fixture
     def wall(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         moment = [_START]
-        monkeypatch.setattr(clock_module.time, "time_ns", lambda: moment[0])
+        monkeypatch.setattr(time, "time_ns", lambda: moment[0])
         return moment
 
     @pytest.fixture
     def loop(self, monkeypatch: pytest.MonkeyPatch) -> FakeLoop:
         loop = FakeLoop()
-        monkeypatch.setattr(clock_module.asyncio, "get_running_loop", lambda: loop)
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
         return loop
 
     def test_does_not_jump(self) -> None:

@@ -34,7 +34,7 @@ class Caller:
         )
 
     def __call__(self, method: str, request: Any, response: Any = None, timeout: float = 5) -> Any:
-        call = self.channel.unary_unary(
+        call: Any = self.channel.unary_unary(
             f"/TaskHubSidecarService/{method}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=(response or Empty).FromString,
@@ -178,7 +178,7 @@ def test_methods_that_are_not_served_are_unimplemented(call: Caller) -> None:
 
 
 def test_garbage_is_refused_and_harms_nobody(call: Caller) -> None:
-    raw = call.channel.unary_unary("/TaskHubSidecarService/StartInstance")
+    raw: Any = call.channel.unary_unary("/TaskHubSidecarService/StartInstance")
     with pytest.raises(grpc.RpcError) as failed:
         raw(b"\xff\xff\xff\xff", timeout=5)
     error: Any = failed.value
@@ -202,9 +202,7 @@ def test_operations_over_the_wire(call: Caller) -> None:
     call("CompleteOrchestratorTask", pb.WorkflowResponse(instanceId="one", actions=[complete(1, "3")]))
     waited = call("WaitForInstanceCompletion", pb.GetInstanceRequest(instanceId="one"), pb.GetInstanceResponse)
     assert waited.workflowState.workflowStatus == pb.WORKFLOW_STATUS_COMPLETED
-    history = call(
-        "GetInstanceHistory", pb.GetInstanceHistoryRequest(instanceId="one"), pb.GetInstanceHistoryResponse
-    )
+    history = call("GetInstanceHistory", pb.GetInstanceHistoryRequest(instanceId="one"), pb.GetInstanceHistoryResponse)
     assert kinds(history.events)[-1] == "executionCompleted"
     purged = call("PurgeInstances", pb.PurgeInstancesRequest(instanceId="one"), pb.PurgeInstancesResponse)
     assert (purged.deletedInstanceCount, purged.isComplete.value) == (1, True)
@@ -333,9 +331,7 @@ def test_the_engine_may_be_served_twice_and_its_own_workers_go_on(engine: Embedd
         assert first.grpc_port != second.grpc_port
         for served in (first, second):
             with WorkflowClient("127.0.0.1", served.grpc_port) as client:
-                state = client.wait_for_workflow_completion(
-                    client.schedule_new_workflow("flow"), timeout_in_seconds=5
-                )
+                state = client.wait_for_workflow_completion(client.schedule_new_workflow("flow"), timeout_in_seconds=5)
                 assert state is not None
                 assert state.serialized_output == "1"
 
@@ -344,7 +340,10 @@ def test_the_engine_may_be_served_twice_and_its_own_workers_go_on(engine: Embedd
 def test_a_port_that_is_taken_is_refused_and_nothing_is_left_open(engine: EmbeddedEngine, kind: str) -> None:
     with engine.serve(http_port=0) as served:
         taken = getattr(served, kind)
-        with pytest.raises(RuntimeStateError, match=f"127.0.0.1:{taken}"), engine.serve(**{"http_port": 0, kind: taken}):
+        with (
+            pytest.raises(RuntimeStateError, match=f"127.0.0.1:{taken}"),
+            engine.serve(**{"http_port": 0, kind: taken}),
+        ):
             pass
         assert Caller(served.grpc_port)("Hello", Empty()) == Empty()
     with engine.serve(grpc_port=served.grpc_port, http_port=served.http_port):
@@ -352,7 +351,7 @@ def test_a_port_that_is_taken_is_refused_and_nothing_is_left_open(engine: Embedd
 
 
 @pytest.mark.parametrize("options", [{"grpc_port": 70000}, {"http_port": 70000}, {"grpc_port": -1}, {"http_port": -1}])
-def test_ports_that_are_none_are_refused(engine: EmbeddedEngine, options: dict[str, int]) -> None:
+def test_ports_that_are_none_are_refused(engine: EmbeddedEngine, options: dict[str, Any]) -> None:
     with pytest.raises((RuntimeStateError, ValueError)), engine.serve(**options):
         pass
     with engine.serve():

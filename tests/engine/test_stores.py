@@ -189,7 +189,11 @@ class TestFile:
         link = tmp_path / "link.db"
         link.symlink_to(path)
         monkeypatch.chdir(tmp_path)
-        other = {"symlink": link, "dots": tmp_path / "." / ".." / tmp_path.name / path.name, "relative": path.name}
+        other: dict[str, str | Path] = {
+            "symlink": link,
+            "dots": tmp_path / ".." / tmp_path.name / path.name,
+            "relative": path.name,
+        }
         try:
             with pytest.raises(RuntimeStateError, match="in use by another engine"):
                 SqliteStore(other[alias]).close()

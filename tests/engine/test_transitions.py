@@ -243,6 +243,40 @@ class TestTurn:
         assert "eventSent" in kinds(state.history)
 
 
+class TestCallsToOtherApps:
+    """There is nobody to send them to: they fail at once instead of waiting for ever."""
+
+    def _foreign(self, action: pb.WorkflowAction, app: str = "warehouse") -> pb.WorkflowAction:
+        action.router.targetAppID = app
+        return action
+
+    def test_fail_with_both_names_and_are_not_tried_again(self) -> None:
+        state = new_instance()
+        conclusion = turn(state, self._foreign(activity(1)), self._foreign(child(2)))
+        assert (conclusion.activities, conclusion.messages, state.tasks, state.children) == ([], [], {}, {})
+        first, second = (item.event for item in state.inbox)
+        for details in (first.taskFailed.failureDetails, second.childWorkflowInstanceFailed.failureDetails):
+            assert details.isNonRetriable
+            assert "'warehouse'" in details.errorMessage
+            assert f"'{_APP}'" in details.errorMessage
+        assert kinds(state.history)[-2:] == ["taskScheduled", "childWorkflowInstanceCreated"]
+
+    def test_to_the_own_app_by_name_are_calls_like_any_other(self) -> None:
+        state = new_instance()
+        conclusion = turn(state, self._foreign(activity(1), _APP), self._foreign(child(2), _APP))
+        assert len(conclusion.activities) == len(conclusion.messages) == 1
+        assert state.inbox == []
+
+    @pytest.mark.parametrize("ending", ["complete", "renew"])
+    def test_of_an_instance_that_ends_at_once_leave_nothing_behind(self, ending: str) -> None:
+        state = new_instance()
+        change = turn(state, self._foreign(activity(1)), complete(2) if ending == "complete" else renew(2)).change
+        kept = [number for number, _ in change.inbox_added]
+        # Stores may take removals first: what is removed must not be added in the same change.
+        assert not set(kept) & set(change.inbox_removed)
+        assert kept == [item.number for item in state.inbox]
+
+
 class TestUnknownActions:
     @pytest.mark.parametrize(
         "action",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import uuid
@@ -11,7 +12,7 @@ from typing import Any, cast
 
 import dapr.ext.workflow._durabletask.internal.protos as official_pb
 import pytest
-from dapr.ext.workflow._durabletask.worker import _OrchestrationExecutor, _Registry
+from dapr.ext.workflow._durabletask import worker
 
 from dapr_workflow_sdk.authoring.context import DaprWorkflowContext as Context
 from dapr_workflow_sdk.authoring.definitions import Registry
@@ -57,13 +58,14 @@ class TestTime:
         def flow(ctx: Any, given: Any = None) -> Any:
             return [ctx.current_utc_datetime.isoformat(), str(ctx.new_guid()), str(ctx.new_guid())]
 
-        theirs = _Registry()
+        official: Any = worker
+        theirs = official._Registry()
         theirs.add_named_orchestrator("flow", flow)
         events = [
             official_pb.HistoryEvent.FromString(event.SerializeToString())
             for event in (turn_marker(seconds), started("flow"))
         ]
-        executor = _OrchestrationExecutor(theirs, logging.getLogger("tests.official"))
+        executor = official._OrchestrationExecutor(theirs, logging.getLogger("tests.official"))
         (end,) = executor.execute(INSTANCE, [], events).actions
         assert result_of(Play(flow).turn(moment=seconds)) == end.completeWorkflow.result.value
 
@@ -131,7 +133,7 @@ class TestGuids:
             instance = Play(flow, instance_id=name)
             instance.turn()
             results.append(result_of(instance.turn(activity_done(1))))
-        ids = [uuid.UUID(guid) for result in results for guid in cast("Any", __import__("json")).loads(str(result))]
+        ids = [uuid.UUID(guid) for result in results for guid in json.loads(str(result))]
         assert len(set(ids)) == 6
         assert {guid.version for guid in ids} == {5}
 

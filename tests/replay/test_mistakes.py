@@ -117,7 +117,7 @@ class TestYieldingWhatIsNoTask:
             assert words in failure.message
 
     def test_none_hints_at_a_forgotten_return(self) -> None:
-        def helper(ctx: Context) -> None:
+        def helper(ctx: Context) -> Any:
             ctx.call_activity("charge")
 
         def flow(ctx: Context) -> Generator[Any, Any, Any]:
@@ -377,9 +377,7 @@ class TestUnregisteredName:
         assert failure_of(output).error_type == "WorkflowNotRegisteredError"
         assert summary(output.actions)[-1][1] == "FAILED"
 
-    def test_a_name_that_several_modules_define_fails_with_both_places(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_name_that_several_modules_define_fails_with_both_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from dapr_workflow_sdk.authoring import definitions
 
         monkeypatch.setattr(definitions, "MODULE_LEVEL", definitions._ModuleLevel())

@@ -13,7 +13,7 @@ from typing import Any
 import dapr.ext.workflow as official
 import dapr.ext.workflow._durabletask.internal.protos as official_pb
 import pytest
-from dapr.ext.workflow._durabletask.worker import _OrchestrationExecutor, _Registry
+from dapr.ext.workflow._durabletask import worker
 from hypothesis import example, given
 
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -54,6 +54,7 @@ from tests.strategies import (
     schedules,
 )
 
+official_worker: Any = worker
 _LOGGER = logging.getLogger("tests.official")
 _LOGGER.setLevel(logging.CRITICAL)
 
@@ -93,9 +94,9 @@ def _official_workflow(program: Program) -> Callable[..., Any]:
 def _official_turn(
     function: Callable[..., Any], past: list[pb.HistoryEvent], new: list[pb.HistoryEvent]
 ) -> tuple[list[pb.WorkflowAction], str | None]:
-    registry = _Registry()
+    registry: Any = official_worker._Registry()
     registry.add_named_orchestrator("flow", function)
-    executor = _OrchestrationExecutor(registry, _LOGGER)
+    executor = official_worker._OrchestrationExecutor(registry, _LOGGER)
     results = executor.execute(INSTANCE, [_to_official(e) for e in past], [_to_official(e) for e in new])
     actions = [pb.WorkflowAction.FromString(action.SerializeToString()) for action in results.actions]
     return actions, results.encoded_custom_status
@@ -197,9 +198,7 @@ def _compare_play(program: Program, *events: pb.HistoryEvent, data: str = "0") -
 @pytest.mark.parametrize("attempts", [1, 2, 3, 6])
 @pytest.mark.parametrize("timeout", [None, 0, 1, 3, 60])
 @pytest.mark.parametrize("backoff", [1, 1.7, None])
-def test_both_wait_equally_long_before_each_retry(
-    attempts: int, timeout: float | None, backoff: float | None
-) -> None:
+def test_both_wait_equally_long_before_each_retry(attempts: int, timeout: float | None, backoff: float | None) -> None:
     retry = Retry(attempts=attempts, first=0.3, backoff=backoff, longest=2, timeout=timeout)
     failures_and_timers = [
         event for n in range(1, 2 * attempts, 2) for event in (activity_failed(n), timer_fired(n + 1))

@@ -164,6 +164,21 @@ class TestStartingOver:
         second.turn(activity_done(1, '"new"'))
         assert result_of(second.turn(activity_done(2, '"new"'))) == '["new", "new"]'
 
+    def test_for_another_execution_whose_last_turn_was_the_same(self) -> None:
+        def flow(ctx: Context, order: str) -> Generator[Any, Any, Any]:
+            yield ctx.call_activity("one")
+            yield ctx.call_activity("two")
+            return order
+
+        parked = ParkedInstances(1)
+        first = Play(flow, data='"old"', parked=parked)
+        first.turn()
+        first.turn(activity_done(1))
+        second = Play(flow, parked=parked, registry=first.registry)
+        second.history = list(first.history)
+        second.history[1] = started("flow", '"new"', execution_id="execution-2")
+        assert result_of(second.turn(activity_done(2), moment=2)) == '"new"'
+
     def test_when_other_code_has_the_name_now(self) -> None:
         parked = ParkedInstances(1)
         first = Play(chain, parked=parked)
@@ -217,9 +232,7 @@ class TestRoom:
         registry = Registry(module_level=False)
         registry.add("workflow", chain, "flow")
         return [
-            run_turn(
-                name, [], [turn_marker(), started("flow", instance_id=name)], registry, JsonConverter(), parked
-            )
+            run_turn(name, [], [turn_marker(), started("flow", instance_id=name)], registry, JsonConverter(), parked)
             for name in names
         ]
 

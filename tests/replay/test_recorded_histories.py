@@ -26,9 +26,7 @@ from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 Code = Generator[Any, Any, Any]
 _FOLDER = Path(__file__).parent.parent / "histories"
 _FILES = sorted(_FOLDER.glob("*/*.history.json"))
-_RETRY = RetryPolicy(
-    first_retry_interval=timedelta(milliseconds=200), max_number_of_attempts=5, backoff_coefficient=2
-)
+_RETRY = RetryPolicy(first_retry_interval=timedelta(milliseconds=200), max_number_of_attempts=5, backoff_coefficient=2)
 
 
 # The workflows that were recorded, as README.md of the recordings has them, against our names.
@@ -171,7 +169,7 @@ def _run(recording: Recording, turn: Turn, registry: Registry, parked: ParkedIns
 
 
 def _optional(message: pb.TaskScheduledEvent | pb.ScheduleTaskAction, field: str) -> StringValue | None:
-    return getattr(message, field) if message.HasField(field) else None  # type: ignore[arg-type]
+    return getattr(message, field) if message.HasField(field) else None
 
 
 def _assert_asks_for(action: pb.WorkflowAction, event: pb.HistoryEvent) -> None:

@@ -163,7 +163,9 @@ class Child:
                 raise AssertionError(f"ended with {self.process.returncode}: {self.out} {self.err}")
             return None
 
-        return eventually(look, f"{start!r} from the child; it said {self.out} {self.err}", timeout).removeprefix(start)
+        found = eventually(look, f"{start!r} from the child; it said {self.out} {self.err}", timeout)
+        assert found is not None
+        return found.removeprefix(start)
 
     def ends(self, timeout: float = 15) -> int:
         """Waits for its end and returns its exit status."""
@@ -200,7 +202,7 @@ def child(command: Sequence[str], *, cwd: Path | None = None, **more: str) -> It
 @contextmanager
 def python_child(code: str, *arguments: str, **more: str) -> Iterator[Child]:
     """Python code in a process that does not outlive the test."""
-    with child([sys.executable, "-u", "-c", code, *arguments], **more) as process:
+    with child([sys.executable, "-u", "-c", code, *arguments], cwd=None, **more) as process:
         yield process
 
 

@@ -223,7 +223,9 @@ def failure_of(place: Place, activity: Callable[..., Any], value: Any = None, ti
     within(runtime.start, 5, "start")
     instance_id = within(lambda: client.schedule_new_workflow(calls, input=value, instance_id="the-instance"), 5, "go")
     state = within(
-        lambda: client.wait_for_workflow_completion(instance_id, timeout_in_seconds=timeout), timeout + 2, "the instance"
+        lambda: client.wait_for_workflow_completion(instance_id, timeout_in_seconds=timeout),
+        timeout + 2,
+        "the instance",
     )
     assert state is not None
     assert state.runtime_status is WorkflowStatus.FAILED
@@ -283,7 +285,7 @@ with runtime, WorkflowClient(engine=engine) as client:
 def test_a_keyboard_interrupt_in_user_code_does_not_end_the_loop_of_the_process(which: str) -> None:
     """It comes from libraries that run subprocesses, and from debuggers; Ctrl-C itself goes to the main thread."""
     with python_child(_INTERRUPT, which) as child:
-        assert child.ends(10) == 0
+        assert child.ends(6) == 0
         assert child.out == ["FAILED"]
 
 
@@ -311,7 +313,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt"])
 def test_what_an_activity_on_the_callers_loop_raises_does_not_end_that_loop(error: str) -> None:
     with python_child(_ON_THE_CALLERS_LOOP, error) as child:
-        assert child.ends(10) == 0, child.err[-3:]
+        assert child.ends(6) == 0, child.err[-3:]
         assert child.out == ["FAILED"]
 
 

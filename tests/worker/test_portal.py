@@ -35,7 +35,8 @@ def test_calls_from_many_threads_get_their_own_results() -> None:
     for thread in threads:
         thread.join(5)
     assert results == {n: 2 * n for n in range(50)}
-    loop, thread = portal.loop, portal._thread
+    loop = portal.loop
+    thread: threading.Thread | None = portal._thread
     loop.call_soon_threadsafe(loop.stop)
     assert thread is not None
     thread.join(5)
@@ -151,7 +152,7 @@ def test_what_is_closed_while_the_interpreter_ends_does_not_hang_it() -> None:
     """The loop's thread is gone by then, so nobody would ever answer."""
     with python_child(_AT_THE_END) as child:
         child.says("end")
-        assert child.ends(5) == 0
+        assert child.ends(3) == 0
 
 
 _FORKS = """

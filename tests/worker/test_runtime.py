@@ -363,11 +363,12 @@ def test_numbers_that_make_no_sense_are_refused(name: str) -> None:
 
 
 def test_an_engine_and_an_address_are_refused(here: Place) -> None:
-    for options in ({"host": "127.0.0.1"}, {"port": 50001}):
+    either: list[dict[str, Any]] = [{"host": "127.0.0.1"}, {"port": 50001}]
+    for options in either:
         with pytest.raises(ValueError, match="not both"):
-            WorkflowRuntime(engine=here.engine, **options)  # type: ignore[arg-type]
+            WorkflowRuntime(engine=here.engine, **options)
         with pytest.raises(ValueError, match="not both"):
-            WorkflowClient(engine=here.engine, **options)  # type: ignore[arg-type]
+            WorkflowClient(engine=here.engine, **options)
 
 
 def test_a_bad_address_is_refused_with_the_name_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,9 @@ class GrpcServer:
 
     async def _work_items(self, request: pb.GetWorkItemsRequest, context: _Context) -> AsyncIterator[pb.WorkItem]:
         offer = WorkerOffer(request.maxConcurrentWorkflowWorkItems, request.maxConcurrentActivityWorkItems)
-        logger.info("A worker connected from %s", context.peer())
+        # Asked now: once the call has ended, asking its context crashes the process.
+        peer = context.peer()
+        logger.info("A worker connected from %s", peer)
         try:
             async with self._hub.work_items(offer) as items:
                 # The worker learns at once that it is subscribed, not with its first item.
@@ -166,7 +168,7 @@ class GrpcServer:
                 async for item in items:
                     yield _to_wire(item)
         finally:
-            logger.info("The worker at %s is gone", context.peer())
+            logger.info("The worker at %s is gone", peer)
 
 
 def _response(state: pb.WorkflowState | None) -> pb.GetInstanceResponse:

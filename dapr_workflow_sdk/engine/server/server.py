@@ -16,7 +16,14 @@ class EngineServer:
     """Serves an engine's hub over gRPC and, if asked to, HTTP."""
 
     def __init__(self, hub: EngineHub, *, host: str, grpc_port: int, http_port: int | None) -> None:
-        """Listens nowhere yet; port 0 takes a free one."""
+        """Listens nowhere yet; port 0 takes a free one.
+
+        Raises:
+            ValueError: A port is none.
+        """
+        for port in (grpc_port, http_port):
+            if port is not None and not 0 <= port < 65536:
+                raise ValueError(f"{port} is no port: ports are 0 (any that is free) to 65535.")
         self._hub = hub
         self._host = host
         self._asked_grpc_port = grpc_port

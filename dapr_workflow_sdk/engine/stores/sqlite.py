@@ -22,6 +22,7 @@ from dapr_workflow_sdk.errors import RuntimeStateError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 _VERSION = 1
+_APPLICATION = 0x64776673  # How SQLite files say whose they are: "dwfs".
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS instances (
   instance_id TEXT PRIMARY KEY, name TEXT NOT NULL, execution_id TEXT NOT NULL, generation INTEGER NOT NULL,
@@ -64,39 +65,58 @@ class SqliteStore:
         """
         if synchronous not in _SYNCHRONOUS:
             raise ValueError(f"synchronous must be one of {', '.join(sorted(_SYNCHRONOUS))}, not {synchronous!r}")
-        self._path = Path(path)
+        # The lock must be the same whatever name the file is reached by.
+        self._path = Path(path).resolve()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _FileLock(self._path)
         except OSError as error:
             raise RuntimeStateError(f"Cannot open the engine's database {self._path}: {error}") from error
+        connections: list[sqlite3.Connection] = []
         try:
-            self._writer = self._connect(synchronous)
-            self._prepare()
-            self._reader = self._connect(synchronous)
+            self._writer = self._connect(connections)
+            self._check_owner(self._writer)
+            self._configure(self._writer, synchronous)
+            self._writer.execute(f"PRAGMA application_id={_APPLICATION}")
+            self._writer.executescript(_SCHEMA)
+            self._writer.execute(f"PRAGMA user_version={_VERSION}")
+            self._reader = self._connect(connections)
+            self._configure(self._reader, synchronous)
         except sqlite3.Error as error:
-            self._lock.release()
+            self._let_go(connections)
             raise RuntimeStateError(f"Cannot use {self._path} as the engine's database: {error}") from error
         except RuntimeStateError:
-            self._lock.release()
+            self._let_go(connections)
             raise
 
-    def _connect(self, synchronous: str) -> sqlite3.Connection:
+    def _connect(self, opened: list[sqlite3.Connection]) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
-        connection.execute("PRAGMA cache_size=-16000")
+        opened.append(connection)
         return connection
 
-    def _prepare(self) -> None:
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
+    def _let_go(self, connections: Sequence[sqlite3.Connection]) -> None:
+        for connection in connections:
+            connection.close()
+        self._lock.release()
+
+    def _check_owner(self, connection: sqlite3.Connection) -> None:
+        """Refuses files of other applications and versions before anything is written to them."""
+        (owner,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and owner != _APPLICATION:
+            raise RuntimeStateError(f"{self._path} is the database of something else. Use another file.")
+        if version not in (0, _VERSION) or (tables and version == 0):
             raise RuntimeStateError(
                 f"{self._path} was written by another version of this package (its layout is {version}, this one reads "
                 f"{_VERSION}). Use the version that wrote it, or another file."
             )
-        self._writer.executescript(_SCHEMA)
-        self._writer.execute(f"PRAGMA user_version={_VERSION}")
+
+    @staticmethod
+    def _configure(connection: sqlite3.Connection, synchronous: str) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute("PRAGMA cache_size=-16000")
 
     @property
     def waits(self) -> bool:
@@ -110,10 +130,12 @@ class SqliteStore:
         try:
             for change in changes:
                 self._apply(change)
+            write.execute("COMMIT")
         except BaseException:
-            write.execute("ROLLBACK")
+            # Some errors, a full disk among them, have ended the transaction already.
+            if write.in_transaction:
+                write.execute("ROLLBACK")
             raise
-        write.execute("COMMIT")
 
     def _apply(self, change: Change) -> None:
         write = self._writer
@@ -198,9 +220,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Closes the file and lets another engine have it."""
-        self._reader.close()
-        self._writer.close()
-        self._lock.release()
+        self._let_go([self._reader, self._writer])
 
 
 def _to_columns(row: InstanceRow) -> list[object]:
