@@ -112,6 +112,9 @@ class ModelHub:
 
     def _finish(self) -> None:
         """Property (e): whatever happened, answering all that is pending brings the instance to its end."""
+        # Lost turns may have brought suspensions and resumes into another order than the hub saw them in.
+        if self.suspends:
+            self.deliver(builders.resumed())
         for _ in range(400):
             if self.state.ended:
                 return

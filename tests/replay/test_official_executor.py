@@ -149,12 +149,21 @@ def _event(event: pb.HistoryEvent) -> tuple[str, str]:
     return event.eventRaised.name.casefold(), data if data and json.loads(data) else ""
 
 
+def _renews(actions: list[pb.WorkflowAction]) -> bool:
+    return any(a.completeWorkflow.workflowStatus == pb.WORKFLOW_STATUS_CONTINUED_AS_NEW for a in actions)
+
+
 def _compare(program: Program, schedule: Choices) -> None:
     hub = ModelHub(generator_workflow(program), schedule, suspends=False)
     hub.run()
     flow = _official_workflow(program)
     for turn in hub.turns:
         actions, status = _official_turn(flow, turn.past, turn.new)
+        if _renews(actions) and not _renews(turn.output.actions):
+            # A termination that comes after continue-as-new in one turn: the official SDK leaves it to the task hub.
+            assert any(event.HasField("executionTerminated") for event in turn.new)
+            assert summary(turn.output.actions)[-1][1] == "TERMINATED"
+            continue
         assert _comparable(turn.output.actions) == _comparable(actions)
         assert turn.output.custom_status == status
         _assert_carries(turn.output.actions, actions)

@@ -36,10 +36,10 @@ def test_calls_from_many_threads_get_their_own_results() -> None:
         thread.join(5)
     assert results == {n: 2 * n for n in range(50)}
     loop = portal.loop
-    thread: threading.Thread | None = portal._thread
+    own_thread = portal._thread
     loop.call_soon_threadsafe(loop.stop)
-    assert thread is not None
-    thread.join(5)
+    assert own_thread is not None
+    own_thread.join(5)
     loop.close()
 
 
