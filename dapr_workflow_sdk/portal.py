@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -65,13 +66,15 @@ class Portal:
 
         Raises:
             RuntimeError: The caller is on the loop's thread, where waiting would never end: an async activity that
-                uses a synchronous client, for instance.
+                uses a synchronous client, for instance. Or the interpreter is ending.
         """
         if self.here:
             raise RuntimeError(
                 "A synchronous call from inside the SDK's event loop would wait for itself. In an async activity, "
                 "run it with `await asyncio.to_thread(...)`; workflow code must not do I/O at all."
             )
+        if sys.is_finalizing():
+            raise RuntimeError("The interpreter is ending, and the SDK's event loop has ended before it.")
         future = asyncio.run_coroutine_threadsafe(function(*arguments), self.loop)
         try:
             return future.result()

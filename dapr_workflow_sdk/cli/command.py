@@ -58,8 +58,8 @@ def run(
         Path | None,
         typer.Option(help="The engine's SQLite file; .dapr-workflow/PROGRAM.db by default.", show_default=False),
     ] = None,
-    grpc_port: Annotated[int, typer.Option(help="gRPC port of the engine; 0 takes a free one.")] = 0,
-    http_port: Annotated[int, typer.Option(help="HTTP port of the engine; 0 takes a free one.")] = 0,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port of the engine; 0 takes a free one.")] = 0,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port of the engine; 0 takes a free one.")] = 0,
     verbose: _Verbose = False,
 ) -> None:
     """Run a program beside an engine, as `dapr run` runs one beside a Dapr sidecar.
@@ -86,8 +86,8 @@ def engine(
     db: Annotated[
         Path | None, typer.Option(help="The engine's SQLite file; without it everything is lost when the engine stops.")
     ] = None,
-    grpc_port: Annotated[int, typer.Option(help="gRPC port; 0 takes a free one.")] = _DAPR_GRPC_PORT,
-    http_port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = _DAPR_HTTP_PORT,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port; 0 takes a free one.")] = _DAPR_GRPC_PORT,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")] = _DAPR_HTTP_PORT,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     verbose: _Verbose = False,
 ) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -48,6 +46,13 @@ def reached_children(number: int) -> bool:
     """Whether a signal that this process got has also gone to its children: Ctrl-C in a terminal has."""
     if number != signal.SIGINT or not hasattr(os, "tcgetpgrp"):
         return False
-    with contextlib.suppress(OSError, ValueError):
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    return False
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing_extensions import Self
 from dapr_workflow_sdk.client.operations import ClientOperations
 from dapr_workflow_sdk.client.state import WorkflowState
 from dapr_workflow_sdk.converter import Converter, JsonConverter
+from dapr_workflow_sdk.errors import RuntimeStateError
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.connection import HasHub, open_hub
 
@@ -52,9 +54,18 @@ class WorkflowClient:
         hub, self._owned = open_hub(engine, host, port)
         self._operations = ClientOperations(hub, converter or JsonConverter())
         self._closed = threading.Event()
+        self._used = False
 
     def _call(self, operation: Callable[..., Coroutine[Any, Any, R]], *arguments: Any) -> R:
-        return PORTAL.call(operation, *arguments)
+        if self._closed.is_set():
+            raise RuntimeStateError("This WorkflowClient is closed; make a new one.")
+        self._used = True
+        try:
+            return PORTAL.call(operation, *arguments)
+        except concurrent.futures.CancelledError as error:
+            if not self._closed.is_set():
+                raise
+            raise RuntimeStateError("This WorkflowClient was closed while a call waited for its answer.") from error
 
     def schedule_new_workflow(
         self,
@@ -177,9 +188,10 @@ class WorkflowClient:
 
     def close(self) -> None:
         """Closes the connection. Closing twice does nothing."""
-        if self._owned and not self._closed.is_set():
+        if not self._closed.is_set():
             self._closed.set()
-            PORTAL.call(self._operations.aclose)
+            if self._owned and self._used:
+                PORTAL.call(self._operations.aclose)
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +204,7 @@ class WorkflowClient:
     def __del__(self) -> None:
         # Programs make a client per request and never close it: its channel must not outlive it.
         closed = getattr(self, "_closed", None)
-        if closed is not None and self._owned and not closed.is_set():
+        if closed is not None and self._owned and self._used and not closed.is_set():
             closed.set()
             try:
                 asyncio.run_coroutine_threadsafe(self._operations.aclose(), PORTAL.loop)

@@ -45,6 +45,11 @@ class EngineHub:
         return self._description
 
     @property
+    def closed(self) -> bool:
+        """Whether the engine is closed, which is for good."""
+        return self._closed
+
+    @property
     def worker_count(self) -> int:
         """How many workers are subscribed."""
         return self._runner.worker_count

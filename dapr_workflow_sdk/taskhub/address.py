@@ -42,37 +42,51 @@ def find_address(host: str | None = None, port: int | str | None = None) -> Addr
     if host is None and port is None and endpoint:
         return _parse_endpoint(endpoint)
     chosen_host = host or os.environ.get("DAPR_RUNTIME_HOST") or "127.0.0.1"
-    chosen_port = str(port or os.environ.get("DAPR_GRPC_PORT") or 50001)
-    if not chosen_port.isdigit() or not 0 < int(chosen_port) < 65536:
-        raise AddressError(f"{chosen_port!r} is no port. Set DAPR_GRPC_PORT, or port=, to a number from 1 to 65535.")
+    from_environment = os.environ.get("DAPR_GRPC_PORT")
     if port is not None:
-        source = "the port= argument"
-    elif "DAPR_GRPC_PORT" in os.environ:
-        source = "DAPR_GRPC_PORT"
+        chosen_port, source = str(port), "the port= argument"
+    elif from_environment:
+        chosen_port, source = from_environment, "DAPR_GRPC_PORT"
     else:
-        source = "Dapr's default port"
-    return Address(f"{chosen_host}:{chosen_port}", tls=False, source=source)
+        chosen_port, source = "50001", "Dapr's default port"
+    if not (chosen_port.isascii() and chosen_port.isdecimal() and 0 < int(chosen_port) < 65536):
+        raise AddressError(f"{chosen_port!r} is no port. Set DAPR_GRPC_PORT, or port=, to a number from 1 to 65535.")
+    return Address(f"{_bracketed(chosen_host)}:{chosen_port}", tls=False, source=source)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+# gRPC understands these as they are written.
+_AS_WRITTEN = ("unix:", "unix-abstract:", "vsock:")
+_SCHEMES = ("dns", "http", "https", "grpc", "grpcs")
 
 
 def _parse_endpoint(endpoint: str) -> Address:
-    if "://" not in endpoint and not endpoint.startswith(("unix:", "dns:")):
-        endpoint = f"dns://{endpoint}" if not endpoint.startswith("//") else f"dns:{endpoint}"
-    parts = urlsplit(endpoint)
-    options = parse_qs(parts.query)
-    unknown = set(options) - {"tls"}
-    if unknown or parts.scheme not in ("dns", "http", "https", "unix", "unix-abstract", "grpc", "grpcs"):
+    source = "DAPR_GRPC_ENDPOINT"
+    address, _, query = endpoint.partition("?")
+    if address.startswith(_AS_WRITTEN):
+        return Address(address, tls=False, source=source)
+    options = parse_qs(query)
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        scheme, rest = "dns", address.removeprefix("dns:")
+    if scheme not in _SCHEMES or set(options) - {"tls"}:
         raise AddressError(
             f"DAPR_GRPC_ENDPOINT={endpoint!r} makes no address. Write host:port, dns://host:port?tls=true, "
             "https://host:port or unix:/path."
         )
-    if parts.scheme.startswith("unix"):
-        return Address(endpoint.split("?")[0], tls=False, source="DAPR_GRPC_ENDPOINT")
-    tls = parts.scheme in ("https", "grpcs") or options.get("tls") == ["true"]
+    tls = scheme in ("https", "grpcs") or options.get("tls") == ["true"]
+    authority, slash, host_port = rest.partition("/")
+    if scheme == "dns" and slash and host_port:
+        # dns://server/host:port asks a name server of its own; gRPC takes that as it is.
+        return Address(address, tls=tls, source=source)
     try:
-        port = parts.port or 443
+        parts = urlsplit(f"//{authority}")
+        port = 443 if parts.port is None else parts.port
     except ValueError as error:
         raise AddressError(f"DAPR_GRPC_ENDPOINT={endpoint!r} makes no address: {error}.") from error
-    if not parts.hostname or parts.path not in ("", "/"):
-        raise AddressError(f"DAPR_GRPC_ENDPOINT={endpoint!r} makes no address: it needs a host and no path.")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return Address(f"{host}:{port}", tls=tls, source="DAPR_GRPC_ENDPOINT")
+    if not parts.hostname or host_port or not port:
+        raise AddressError(f"DAPR_GRPC_ENDPOINT={endpoint!r} makes no address: it needs a host, a port and no path.")
+    return Address(f"{_bracketed(parts.hostname)}:{port}", tls=tls, source=source)

@@ -40,6 +40,10 @@ _COMPLETION_TIMEOUT = 30.0
 _OPERATION_TIMEOUT = 60.0
 # A wait outlives a restart of the task hub, but not its end.
 _LONGEST_OUTAGE = 60.0
+# Seconds that a call waits for the connection to a task hub that restarts, and between its tries.
+_RECONNECTING = 1.0
+_RECONNECT_PAUSE = 0.1
+_NOT_SENT = "failed to connect to all addresses"
 # A sidecar that starts together with its app needs this long, in seconds, without anybody wondering.
 _QUIET_START = 3.0
 _WAY_OUT = (
@@ -68,6 +72,11 @@ class GrpcTaskHub:
     def description(self) -> str:
         """Where this task hub is."""
         return f"{self._address.target} ({self._address.source})"
+
+    @property
+    def closed(self) -> bool:
+        """Never for good: a sidecar that is gone may come back."""
+        return False
 
     def _open(self) -> grpc.aio.Channel:
         if self._channel is None:
@@ -103,10 +112,18 @@ class GrpcTaskHub:
         *,
         timeout: float | None = _OPERATION_TIMEOUT,
     ) -> Any:
-        try:
-            return await self._stub(method)(request, metadata=self._metadata(), timeout=timeout)
-        except grpc.RpcError as error:
-            raise of_call(error, operation, instance_id, self.description) from error
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _RECONNECTING
+        while True:
+            try:
+                return await self._stub(method)(request, metadata=self._metadata(), timeout=timeout)
+            except grpc.RpcError as error:
+                failure = of_call(error, operation, instance_id, self.description)
+                # A channel that has just lost its task hub refuses calls without trying; nothing was sent.
+                unsent = failure.code() is grpc.StatusCode.UNAVAILABLE and _NOT_SENT in failure.details()
+                if not unsent or method is methods.HELLO or loop.time() > give_up:
+                    raise failure from error
+            await asyncio.sleep(_RECONNECT_PAUSE)
 
     async def connect(self, timeout: float) -> None:
         """Waits until the task hub says hello."""
@@ -120,8 +137,7 @@ class GrpcTaskHub:
             except TaskHubUnavailableError as error:
                 problem = error.details()
             except TaskHubError as error:
-                problem = error.details()
-                break
+                raise unavailable(f"{self.description} answers, but refuses to talk: {error.details()}") from error
             else:
                 return
             if patience <= loop.time():
@@ -150,9 +166,6 @@ class GrpcTaskHub:
 
     async def wait(self, instance_id: str, until: Milestone, *, payloads: bool) -> pb.WorkflowState | None:
         """Waits for an instance; a sidecar would wait for ever for one that does not exist, so that is asked first."""
-        found = await self.state(instance_id, payloads=payloads)
-        if found is None or _has_reached(found, until):
-            return found
         method = methods.WAIT_START if until is Milestone.STARTED else methods.WAIT_COMPLETION
         request = pb.GetInstanceRequest(instanceId=instance_id, getInputsAndOutputs=payloads)
         loop = asyncio.get_running_loop()
@@ -160,6 +173,9 @@ class GrpcTaskHub:
         while True:
             began = loop.time()
             try:
+                found = await self.state(instance_id, payloads=payloads)
+                if found is None or _has_reached(found, until):
+                    return found
                 return _state(await self._call(method, request, "wait", instance_id, timeout=None))
             except TaskHubError as error:
                 # The task hub restarts, or moves its workers: the wait goes on where it was.

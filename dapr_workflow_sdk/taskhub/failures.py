@@ -68,7 +68,7 @@ def of_call(error: grpc.RpcError, operation: str, instance_id: str, where: str) 
     where the code does not.
     """
     code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
-    details = (error.details() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else None) or str(error)
+    details = (error.details() or "") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else str(error)
     of = f" (workflow instance {instance_id!r})" if instance_id else ""
     message = f"Cannot {operation}{of} at {where}: {details or code.name}"
     if code is grpc.StatusCode.NOT_FOUND or NO_SUCH_INSTANCE in details:

@@ -71,6 +71,11 @@ class TaskHub(Protocol):
         """Where this task hub is, for messages."""
         ...
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed for good, so that nobody need try again."""
+        ...
+
     async def connect(self, timeout: float) -> None:
         """Makes sure that the task hub answers, or raises `TaskHubUnavailableError` after `timeout` seconds."""
         ...

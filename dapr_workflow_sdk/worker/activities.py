@@ -103,11 +103,21 @@ class ActivityRunner:
     async def _await(self, work: Any) -> Any:
         if self._caller_loop is None or self._caller_loop is asyncio.get_running_loop():
             return await work
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_as_coroutine(work), self._caller_loop))
+        on_their_loop = asyncio.run_coroutine_threadsafe(_outcome(work), self._caller_loop)
+        value, error = await asyncio.wrap_future(on_their_loop)
+        if error is not None:
+            raise error
+        return value
 
 
-async def _as_coroutine(work: Any) -> Any:
-    return await work
+async def _outcome(work: Any) -> tuple[Any, BaseException | None]:
+    """Result and error of an activity on the caller's loop, which errors such as SystemExit would end."""
+    try:
+        return await work, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is raised again where the call is answered
+        return None, error
 
 
 def _is_cancelling() -> bool:

@@ -31,7 +31,7 @@ class Poller:
         self.subscribed = asyncio.Event()
 
     async def run(self) -> None:
-        """Reads until cancelled."""
+        """Reads until cancelled, or until the task hub is closed for good."""
         pause = _FIRST_PAUSE
         loop = asyncio.get_running_loop()
         while True:
@@ -46,6 +46,9 @@ class Poller:
                 # A worker that gives up is worse than one that complains: the cause may pass.
                 logger.exception("Reading work items from %s failed", self._hub.description)
                 reason = repr(error)
+            if self._hub.closed:
+                logger.warning("No more work comes from %s: it is closed.", self._hub.description)
+                return
             if loop.time() - began > _HEALTHY:
                 pause = _FIRST_PAUSE
             logger.warning("Connecting again to %s: %s", self._hub.description, reason)

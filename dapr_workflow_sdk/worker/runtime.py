@@ -214,15 +214,20 @@ class WorkflowRuntime:
         # Two concurrent calls of start must not both get past this line.
         running = self._running = _Running(hub, owned, dispatcher, poller, threads, watchdog)
         try:
-            await hub.connect(self._ready_timeout)
+            running.connecting = asyncio.ensure_future(hub.connect(self._ready_timeout))
+            await asyncio.wait([running.connecting])
+            if running.connecting.cancelled():
+                raise RuntimeStateError("This WorkflowRuntime was shut down while it was starting.")
+            running.connecting.result()
             running.task = asyncio.get_running_loop().create_task(poller.run())
             if not await self._wait_ready(self._ready_timeout):
                 raise RuntimeStateError(
                     f"{hub.description} answers, but opened no stream of work items within {self._ready_timeout:g} s."
                 )
         except BaseException:
-            self._running = None
-            await running.stop(0.0)
+            if self._running is running:
+                self._running = None
+                await running.stop(0.0)
             raise
         logger.info(
             "Worker ready at %s; workflows: %s; activities: %s",
@@ -267,9 +272,12 @@ class _Running:
         self.poller = poller
         self.threads = threads
         self.watchdog = watchdog
+        self.connecting: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
 
     async def stop(self, timeout: float) -> int:
+        if self.connecting is not None:
+            self.connecting.cancel()
         # The stream stays open while activities finish, or the task hub would hand them to another worker.
         given_up = await self.dispatcher.drain(timeout)
         if self.task is not None:

@@ -32,14 +32,17 @@ class ActivityThreads:
         context = contextvars.copy_context()
 
         def work() -> None:
+            if future.cancelled():
+                return  # It was given up before it began; somebody else may run it by now.
+            # The error travels as a value: some, GeneratorExit for one, mean something else to an event loop.
+            outcome: tuple[Any, BaseException | None]
             try:
-                result = context.run(function, *arguments)
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the future
-                # A StopIteration cannot travel through a future.
-                wrapped = RuntimeError(f"the activity raised {error!r}") if isinstance(error, StopIteration) else error
-                _tell(loop, future, None, wrapped)
-            else:
-                _tell(loop, future, result, None)
+                outcome = (context.run(function, *arguments), None)
+            except StopIteration as error:
+                outcome = (None, RuntimeError(f"the activity raised {error!r}"))
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever called
+                outcome = (None, error)
+            _tell(loop, future, outcome)
 
         with self._lock:
             if self._idle > 0:
@@ -52,7 +55,10 @@ class ActivityThreads:
                 # Every thread is busy: the one that finishes next takes this work without becoming idle first.
                 self._idle -= 1
         self._work.put(work)
-        return await future
+        result, error = await future
+        if error is not None:
+            raise error
+        return result
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
@@ -69,15 +75,10 @@ class ActivityThreads:
             self._idle = 0
 
 
-def _tell(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], result: Any, error: BaseException | None
-) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], outcome: object) -> None:
     def settle() -> None:
         if not future.done():
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+            future.set_result(outcome)
 
     try:
         loop.call_soon_threadsafe(settle)

@@ -54,6 +54,9 @@ class TurnWatchdog:
             if current is None:
                 # Nothing ran when this thread looked: sleep until the next turn.
                 self._active.clear()
+                if self._current is not None:
+                    # One began at that very moment, and saw no need to wake this thread.
+                    self._active.set()
                 continue
             instance_id, began, thread = current
             if current is not reported and time.monotonic() - began > self._limit:

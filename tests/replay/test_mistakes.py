@@ -456,7 +456,9 @@ class TestErrorsThatAreHardToDescribe:
             assert output.custom_status is not None
             pb.WorkflowResponse(customStatus={"value": output.custom_status}).SerializeToString()
 
-    @pytest.mark.parametrize("error", [SystemExit(2), GeneratorExit(), asyncio.CancelledError(), StopIteration(1)])
+    @pytest.mark.parametrize(
+        "error", [SystemExit(2), GeneratorExit(), asyncio.CancelledError(), StopIteration(1), KeyboardInterrupt()]
+    )
     def test_whatever_is_raised_fails_the_instance_and_not_the_worker(self, error: BaseException) -> None:
         def flow(ctx: Context) -> Generator[Any, Any, Any]:
             yield ctx.call_activity("charge")
@@ -467,13 +469,6 @@ class TestErrorsThatAreHardToDescribe:
 
         assert failure_of(play(flow, activity_done(1)))
         assert failure_of(play(plain))
-
-    def test_ctrl_c_is_not_the_workflows_failure(self) -> None:
-        def flow(ctx: Context) -> None:
-            raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            play(flow)
 
     def test_endless_recursion_fails_the_instance(self) -> None:
         def flow(ctx: Context) -> None:
