@@ -44,9 +44,7 @@ def watch_site(ctx: WorkflowContext, watch: Watch) -> Generator[Task, Any, str |
         yield ctx.call_activity(send_alert, input=f"{watch.site} is down!")
     ctx.set_custom_status(f"down in round {watch.round}")
     yield ctx.create_timer(timedelta(seconds=watch.seconds_to_next))
-    ctx.continue_as_new(
-        replace(watch, round=watch.round + 1, seconds_to_next=watch.seconds_to_next * 2, alerted=True)
-    )
+    ctx.continue_as_new(replace(watch, round=watch.round + 1, seconds_to_next=watch.seconds_to_next * 2, alerted=True))
     return None
 
 

@@ -216,9 +216,7 @@ def process_order(ctx: WorkflowContext, order: Order) -> Generator[Task, Any, Or
         payment = yield from ctx.call_activity(charge_payment, input=order, retry_policy=RETRIES)
 
         ctx.set_custom_status("shipping")
-        parcel = yield from ctx.call_child_workflow(
-            shipment, input=order, instance_id=f"{ctx.instance_id}-shipment"
-        )
+        parcel = yield from ctx.call_child_workflow(shipment, input=order, instance_id=f"{ctx.instance_id}-shipment")
         outcome, detail = "completed", f"{parcel}, {payment}"
         undo.clear()
     except RejectedError as error:

@@ -101,9 +101,7 @@ def main(engine: EmbeddedEngine | None = None) -> None:
     with WorkflowRuntime(engine=engine), WorkflowClient(engine=engine) as client:
         for trip in (Trip("Lisbon", 2), Trip("Oslo", 7)):
             print(f"{trip.travellers} people want to see {trip.city}")
-            instance_id = client.schedule_new_workflow(
-                book_trip, input=trip, instance_id=f"trip-{uuid.uuid4().hex}"
-            )
+            instance_id = client.schedule_new_workflow(book_trip, input=trip, instance_id=f"trip-{uuid.uuid4().hex}")
             state = client.wait_for_workflow_completion(instance_id, timeout_in_seconds=30)
             assert state is not None
             print(f"  {state.runtime_status.name}: {state.serialized_output}")

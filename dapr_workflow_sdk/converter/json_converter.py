@@ -146,7 +146,7 @@ def _make_decoder(wanted: Any) -> Callable[[str], Any] | None:
         return adapter
 
     def convert(value: Any) -> Any:
-        converted: Any = msgspec.convert(value, wanted, dec_hook=_build_custom, from_attributes=True)
+        converted: Any = msgspec.convert(value, wanted, dec_hook=_build_custom, from_attributes=True, str_keys=True)
         return converted
 
     shows_markers = not dataclasses.is_dataclass(wanted)
@@ -197,7 +197,7 @@ def _named_tuple(text: str, wanted: Any) -> Any:
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
         value = [fields[name] for name in wanted._fields if name in fields]
-    converted: Any = msgspec.convert(value, wanted, dec_hook=_build_custom)
+    converted: Any = msgspec.convert(value, wanted, dec_hook=_build_custom, str_keys=True)
     return converted
 
 
@@ -210,7 +210,8 @@ def _pydantic_adapter(wanted: Any) -> Callable[[str], Any] | None:
         adapter: Any = TypeAdapter(wanted)
     except Exception:  # noqa: BLE001 - pydantic has many ways to refuse a type, all with the same meaning here
         return None
-    return lambda text: adapter.validate_python(_unmarked(text))
+    # Strict, as everywhere here: "5" is no number. From JSON text it still reads dates and the like.
+    return lambda text: adapter.validate_json(json.dumps(_unmarked(text)), strict=True)
 
 
 def _build_custom(wanted: Any, value: Any) -> Any:

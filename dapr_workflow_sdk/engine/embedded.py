@@ -63,7 +63,7 @@ class EmbeddedEngine:
             RuntimeStateError: The file cannot be used, or another engine has it open.
         """
         store: Store
-        if path is None:
+        if path is None or str(path) == ":memory:":
             store, name = MemoryStore(), "in memory"
         else:
             from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore

@@ -227,7 +227,7 @@ class TimerCall(Call):
     @property
     def label(self) -> str:
         if self.retries is not None:
-            return f"the timer before the next try of {self.retries.label[2:]}"
+            return f"the timer before the next try of {self.retries.label}"
         if self.wait is not None:
             return f"the timer of a wait for event {self.wait.name!r}"
         return "a timer"

@@ -94,9 +94,7 @@ def terminated(text: str | None = None) -> pb.HistoryEvent:
     return event(executionTerminated=pb.ExecutionTerminatedEvent(input=text_of(text)))
 
 
-def turn(
-    subject: Callable[..., Any], past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]
-) -> TurnOutput:
+def turn(subject: Callable[..., Any], past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]) -> TurnOutput:
     """A turn of the workflow `subject`; its other calls go by the names "work" and "child"."""
     registry = Registry(module_level=False)
     registry.add("workflow", subject, "subject")

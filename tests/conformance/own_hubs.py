@@ -84,9 +84,7 @@ class OwnHub(Hub):
     def start_soon(self, workflow: Callable[..., Any], value: Any = None) -> str:
         """Starts an instance without waiting for its first turn, as sidecars do when no time is named."""
         now = datetime.now(timezone.utc)
-        return self.client.schedule_new_workflow(
-            workflow, input=value, instance_id=self.fresh("i"), start_at=now
-        )
+        return self.client.schedule_new_workflow(workflow, input=value, instance_id=self.fresh("i"), start_at=now)
 
     def kill(self) -> None:
         """Ends the hub as roughly as its kind allows."""
@@ -248,9 +246,7 @@ class HandWorker:
     def activity(self, instance_id: str) -> ActivityItem:
         """The next activity of an instance."""
         item = self._take(
-            lambda item: (
-                isinstance(item, ActivityItem) and item.request.workflowInstance.instanceId == instance_id
-            )
+            lambda item: isinstance(item, ActivityItem) and item.request.workflowInstance.instanceId == instance_id
         )
         assert isinstance(item, ActivityItem)
         return item
@@ -276,9 +272,7 @@ class HandWorker:
         self.answer(item, output.actions, custom_status=output.custom_status)
         return output.actions
 
-    def answer(
-        self, item: TurnItem, actions: list[pb.WorkflowAction], *, custom_status: str | None = None
-    ) -> None:
+    def answer(self, item: TurnItem, actions: list[pb.WorkflowAction], *, custom_status: str | None = None) -> None:
         """Answers a turn with the given actions."""
         response = pb.WorkflowResponse(
             instanceId=item.instance_id,

@@ -287,9 +287,7 @@ def test_008_the_failure_of_an_activity_reaches_the_workflow_and_the_client(hub:
     assert state.serialized_output is None
     if hub.has_history:
         failed = [event.taskFailed for event in hub.history(ids[1]) if kind_of(event) == "taskFailed"]
-        assert [(event.taskScheduledId, event.failureDetails.errorType) for event in failed] == [
-            (1, "LookupError")
-        ]
+        assert [(event.taskScheduledId, event.failureDetails.errorType) for event in failed] == [(1, "LookupError")]
 
 
 def test_010_an_activity_that_is_not_registered_fails_its_call(hub: Hub) -> None:

@@ -87,8 +87,7 @@ def test_038_a_hundred_concurrent_events_are_each_taken_once(hub: Hub) -> None:
     instance_id = hub.start(collect)
     with ThreadPoolExecutor(25) as threads:
         for raised in [
-            threads.submit(hub.client.raise_workflow_event, instance_id, "number", data=number)
-            for number in range(100)
+            threads.submit(hub.client.raise_workflow_event, instance_id, "number", data=number) for number in range(100)
         ]:
             raised.result()
     hub.client.raise_workflow_event(instance_id, "stop")

@@ -416,9 +416,7 @@ def test_078_an_instance_that_runs_is_not_removed(hub: Hub) -> None:
     instance_id = hub.start(hub.workflow(_make_waiting()), "input")
     with pytest.raises(WorkflowNotFinishedError) as caught:
         hub.client.purge_workflow(instance_id)
-    assert (
-        "failed to purge orchestration state: orchestration has not yet completed" in caught.value.details()
-    )
+    assert "failed to purge orchestration state: orchestration has not yet completed" in caught.value.details()
 
     assert hub.state(instance_id).serialized_input == '"input"'
     hub.client.raise_workflow_event(instance_id, "go", data="intact")

@@ -22,9 +22,7 @@ Run = Generator[Task[Any], Any, Any]
 
 
 @pytest.fixture(scope="module")
-def own(
-    hub: Hub, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[OwnHub]:
+def own(hub: Hub, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[OwnHub]:
     """A hub of the same kind, without a worker unless a test connects one."""
     with own_hub(hub.kind, tmp_path_factory.mktemp("own"), request) as own:
         yield own
@@ -78,9 +76,7 @@ def test_086_the_start_of_a_pending_instance_can_be_waited_for(hub: Hub) -> None
 def test_087_a_time_that_has_come_is_no_delay(hub: Hub, when: str) -> None:
     moments = {"now": _now(), "past": _now() - timedelta(days=1), "epoch": datetime(1970, 1, 1)}
     echo = hub.workflow(lambda ctx, value: value)
-    instance_id = hub.client.schedule_new_workflow(
-        echo, input=when, instance_id=hub.fresh("i"), start_at=moments[when]
-    )
+    instance_id = hub.client.schedule_new_workflow(echo, input=when, instance_id=hub.fresh("i"), start_at=moments[when])
     assert hub.finish(instance_id, 5).serialized_output == f'"{when}"'
 
 

@@ -30,9 +30,7 @@ Run = Generator[Task[Any], Any, Any]
 
 
 @pytest.fixture(scope="module")
-def own(
-    hub: Hub, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[OwnHub]:
+def own(hub: Hub, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[OwnHub]:
     """A hub of the same kind, without a worker unless a test connects one."""
     with own_hub(hub.kind, tmp_path_factory.mktemp("own"), request) as own:
         yield own
@@ -94,9 +92,7 @@ def test_106_activities_whose_worker_died_run_on_the_next_one(own: OwnHub) -> No
     with HandWorker(own) as worker:
         instance_id = own.start_soon(fan)
         worker.play(worker.turn(instance_id))
-        items = {
-            int(item.request.input.value): item for item in (worker.activity(instance_id) for _ in range(4))
-        }
+        items = {int(item.request.input.value): item for item in (worker.activity(instance_id) for _ in range(4))}
         acknowledged = in_background(lambda: worker.finish(items.pop(1), "10"))
         worker.play(worker.turn(instance_id))
         acknowledged.result(10)
@@ -247,18 +243,10 @@ def test_110_answers_to_what_was_never_asked_are_ignored(hub: Hub) -> None:
         complete = pb.CompleteWorkflowAction(workflowStatus=pb.WORKFLOW_STATUS_FAILED)
         actions = [pb.WorkflowAction(id=1, completeWorkflow=complete)]
         return [
-            await _within(
-                patience, port.complete_turn(pb.WorkflowResponse(instanceId=missing, actions=actions))
-            ),
-            await _within(
-                patience, port.complete_turn(pb.WorkflowResponse(instanceId=running, actions=actions))
-            ),
-            await _within(
-                patience, port.complete_activity(pb.ActivityResponse(instanceId=running, taskId=7))
-            ),
-            await _within(
-                patience, port.complete_activity(pb.ActivityResponse(instanceId=missing, taskId=1))
-            ),
+            await _within(patience, port.complete_turn(pb.WorkflowResponse(instanceId=missing, actions=actions))),
+            await _within(patience, port.complete_turn(pb.WorkflowResponse(instanceId=running, actions=actions))),
+            await _within(patience, port.complete_activity(pb.ActivityResponse(instanceId=running, taskId=7))),
+            await _within(patience, port.complete_activity(pb.ActivityResponse(instanceId=missing, taskId=1))),
         ]
 
     assert hub.ask(answer) == [not hub.is_daprd] * 4
@@ -273,9 +261,7 @@ def test_110_the_second_of_two_answers_is_ignored(hub: Hub) -> None:
 
     @hub.activity
     def answer_first(ctx: WorkflowActivityContext, value: str) -> str:
-        response = pb.ActivityResponse(
-            instanceId=ctx.workflow_id, taskId=ctx.task_id, result=text_of('"the first"')
-        )
+        response = pb.ActivityResponse(instanceId=ctx.workflow_id, taskId=ctx.task_id, result=text_of('"the first"'))
         answered.append(hub.ask(lambda port: _within(10, port.complete_activity(response))))
         return "the second"
 

@@ -170,9 +170,7 @@ def test_118_a_failure_after_the_result_is_dropped() -> None:
 def test_118_results_sent_twice_are_recorded_once(hub: Hub) -> None:
     @hub.activity
     def twice(ctx: WorkflowActivityContext, number: int) -> int:
-        response = pb.ActivityResponse(
-            instanceId=ctx.workflow_id, taskId=ctx.task_id, result=text_of(str(number))
-        )
+        response = pb.ActivityResponse(instanceId=ctx.workflow_id, taskId=ctx.task_id, result=text_of(str(number)))
         for _ in range(2):
             hub.ask(lambda port: port.complete_activity(response))
         return -number
@@ -289,10 +287,7 @@ def test_130_finished_tasks_can_be_combined_and_waited_for_again() -> None:
         return values
 
     past = [h.begun(), h.started(), h.scheduled(1), h.scheduled(2)]
-    assert (
-        _result(h.turn(again, past, [h.begun(1), h.completed(1, "1"), h.completed(2, "2")]))
-        == "[1, 1, 2, 1, 2]"
-    )
+    assert _result(h.turn(again, past, [h.begun(1), h.completed(1, "1"), h.completed(2, "2")])) == "[1, 1, 2, 1, 2]"
 
 
 def test_130_combinations_can_be_combined() -> None:

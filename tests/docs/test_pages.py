@@ -19,7 +19,9 @@ LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(Path(__file__).parent / "run_page.py"), str(page)]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / 'examples'}"}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120, env=environment)
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120, env=environment
+    )
     assert run.returncode == 0, run.stdout + run.stderr
 
 

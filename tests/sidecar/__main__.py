@@ -95,9 +95,7 @@ def _serve(sidecar: DaprSidecar) -> int:
     )
     sys.stdout.flush()
     status = sidecar.wait()
-    sys.stderr.write(
-        f"daprd ended by itself with status {status}; its log ends with:\n{sidecar.log_tail()}\n"
-    )
+    sys.stderr.write(f"daprd ended by itself with status {status}; its log ends with:\n{sidecar.log_tail()}\n")
     return 1
 
 

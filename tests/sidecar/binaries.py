@@ -120,9 +120,7 @@ def _built_earlier(root: Path, recipe: str) -> Path:
 def _go_environment() -> dict[str, str]:
     # Flags, workspaces and cross-compiling settings of the developer must not leak into the binaries. GOFLAGS
     # is set, not emptied: Go takes an empty one for unset and falls back to the user's `go env -w` file.
-    environment = {
-        key: value for key, value in os.environ.items() if key not in {"GOOS", "GOARCH", "GOEXPERIMENT"}
-    }
+    environment = {key: value for key, value in os.environ.items() if key not in {"GOOS", "GOARCH", "GOEXPERIMENT"}}
     environment.update(GOFLAGS="-mod=readonly", GOTOOLCHAIN="local", GOWORK="off", CGO_ENABLED="0")
     return environment
 

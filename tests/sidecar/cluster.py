@@ -102,9 +102,7 @@ class DaprSidecar:
             OSError: The sidecar does not answer.
         """
         headers = {} if self.api_token is None else {"dapr-api-token": self.api_token}
-        answer: dict[str, Any] = json.loads(
-            http_get(self.http_port, "/v1.0/metadata", headers=headers, timeout=5.0)
-        )
+        answer: dict[str, Any] = json.loads(http_get(self.http_port, "/v1.0/metadata", headers=headers, timeout=5.0))
         return answer
 
     def start(self) -> None:

@@ -43,9 +43,7 @@ def free_port() -> int:
     raise OSError(message)
 
 
-def http_get(
-    port: int, path: str, *, headers: Mapping[str, str] | None = None, timeout: float = 1.0
-) -> bytes:
+def http_get(port: int, path: str, *, headers: Mapping[str, str] | None = None, timeout: float = 1.0) -> bytes:
     """Return the body of ``GET http://127.0.0.1:<port><path>``.
 
     Raises:

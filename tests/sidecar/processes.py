@@ -151,9 +151,7 @@ class ServerProcess:
             except OSError:
                 pass
             if time.monotonic() >= deadline:
-                message = (
-                    f"{self.name} is not healthy after {timeout:.0f} s; its log ends with:\n{self.log_tail()}"
-                )
+                message = f"{self.name} is not healthy after {timeout:.0f} s; its log ends with:\n{self.log_tail()}"
                 raise ServerStartError(message)
             time.sleep(_POLL)
 
