@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import pytest
 
 from tests.sidecar.binaries import SidecarUnavailable, ensure_binaries
 from tests.sidecar.cluster import DaprCluster, DaprSidecar
+
+
+def pytest_configure() -> None:
+    """Makes Ctrl-C mean the same wherever the tests run: shells start background jobs with it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

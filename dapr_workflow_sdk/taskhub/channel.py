@@ -33,6 +33,8 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Channels of one process would otherwise share their pauses after failures.
+    ("grpc.use_local_subchannel_pool", 1),
 ]
 # A completion is answered in milliseconds, but old sidecars hold on to one they do not know for a quarter of an hour.
 _COMPLETION_TIMEOUT = 30.0

@@ -52,6 +52,8 @@ def run_page(page: Path, *, update: bool) -> int:
         where = f"{page.name}:{text[: match.start()].count(chr(10)) + 1}"
         if language == "python" and "{{" not in body and "--8<--" not in body:
             title = re.search(r'title="([^"]+)"', attributes)
+            if title and "/" in title[1]:
+                continue  # A file of the project, shown as it is.
             if title:
                 Path(title[1]).write_text(body)
             try:

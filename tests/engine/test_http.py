@@ -251,8 +251,8 @@ def test_wrong_methods_and_paths(api: Api) -> None:
     assert api.http.get("/").status_code == 404
 
 
-def test_large_bodies(api: Api) -> None:
-    name = new_id(api)
+def test_large_bodies(served: Api) -> None:
+    api, name = served, new_id(served)
     text = json.dumps("x" * 5_000_000).encode()
     assert api("POST", f"echo/start?instanceID={name}", text)[0] == 202
     assert len(api.finish(name)["properties"]["dapr.workflow.output"]) == 5_000_002

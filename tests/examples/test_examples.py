@@ -236,7 +236,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def _selected(items: list[pytest.Item], hub: str) -> list[str]:
     chosen: list[str] = []
     for item in items:
-        if isinstance(item, pytest.Function) and item.originalname == "test_runs":
+        if isinstance(item, pytest.Function) and item.function is test_runs:
             parameters: dict[str, Any] = item.callspec.params
             if parameters["hub"] == hub:
                 chosen.append(parameters["name"])

@@ -189,6 +189,8 @@ def _run_build(command: list[str]) -> None:
         if process.poll() is None:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
     if status != 0:
         elapsed = time.monotonic() - started
         raise _failure(command, f"exit status {status} after {elapsed:.0f} s", "\n".join(tail))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dapr_workflow_sdk.taskhub.address import Address
 from dapr_workflow_sdk.taskhub.channel import GrpcTaskHub
 from dapr_workflow_sdk.taskhub.failures import of_call
 from dapr_workflow_sdk.taskhub.port import TaskHub
+from tests.sidecar.ports import free_port
 from tests.worker.support import FakeSidecar, activity_item, eventually
 
 CODE = grpc.StatusCode
@@ -89,6 +91,18 @@ def test_tls_is_used_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("DAPR_GRPC_ENDPOINT", f"http://127.0.0.1:{served.grpc_port}")
         with WorkflowClient() as client:
             assert client.get_workflow_state("x") is None
+
+
+def test_a_new_client_does_not_wait_because_another_one_failed_before() -> None:
+    """gRPC shares connections of one process, and with them how long it pauses after a failure: up to five seconds."""
+    port = free_port()
+    with WorkflowClient("127.0.0.1", port) as old:
+        end = time.monotonic() + 4.6
+        while time.monotonic() < end:
+            with pytest.raises(TaskHubUnavailableError):
+                old.get_workflow_state("x")
+        with EmbeddedEngine() as engine, engine.serve(grpc_port=port), WorkflowClient("127.0.0.1", port) as new:
+            assert new.get_workflow_state("x") is None
 
 
 def answer(code: grpc.StatusCode, details: str) -> TaskHubError:

@@ -55,7 +55,7 @@ runtime.shutdown()
 """
 
 
-@pytest.mark.parametrize("kind", ["file", "grpc", "http"])
+@pytest.mark.parametrize("kind", ["file", "http"])
 def test_nothing_wakes_up_while_there_is_nothing_to_do(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """An instance waits, a worker and a client are connected; the main thread itself wakes up once from its sleep."""
     with python_child(_IDLE, kind, str(tmp_path_factory.mktemp("idle") / "e.db")) as child:

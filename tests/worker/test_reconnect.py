@@ -154,7 +154,7 @@ def test_a_hub_that_is_gone_is_not_stormed() -> None:
 
     with socket.create_server(("127.0.0.1", port)) as listening:
         listening.settimeout(0.1)
-        end = time.monotonic() + 3
+        end = time.monotonic() + 2
         while time.monotonic() < end:
             try:
                 connection, _ = listening.accept()
@@ -162,7 +162,7 @@ def test_a_hub_that_is_gone_is_not_stormed() -> None:
                 continue
             connections.append(time.monotonic())
             connection.close()
-        assert 1 <= len(connections) <= 10, f"{len(connections)} connections in 3 s"
+        assert 1 <= len(connections) <= 8, f"{len(connections)} connections in 2 s"
         within(runtime.shutdown, 5, "shutdown")
 
 

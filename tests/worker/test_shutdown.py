@@ -309,7 +309,7 @@ def chain(ctx):
 
 with place_of(sys.argv[1]) as place:
     client = place.client()
-    for _ in range(10):
+    for _ in range(5):
         runtime = place.runtime(shutdown_timeout=0.001)
         runtime.register_activity(step)
         runtime.register_workflow(chain)

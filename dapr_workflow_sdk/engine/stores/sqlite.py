@@ -67,11 +67,12 @@ class SqliteStore:
             raise ValueError(f"synchronous must be one of {', '.join(sorted(_SYNCHRONOUS))}, not {synchronous!r}")
         # The lock must be the same whatever name the file is reached by.
         self._path = Path(path).resolve()
+        self._name = str(path)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _FileLock(self._path)
+            self._lock = _FileLock(self._path, self._name)
         except OSError as error:
-            raise RuntimeStateError(f"Cannot open the engine's database {self._path}: {error}") from error
+            raise RuntimeStateError(f"Cannot open the engine's database {self._name}: {error}") from error
         connections: list[sqlite3.Connection] = []
         try:
             self._writer = self._connect(connections)
@@ -84,7 +85,7 @@ class SqliteStore:
             self._configure(self._reader, synchronous)
         except sqlite3.Error as error:
             self._let_go(connections)
-            raise RuntimeStateError(f"Cannot use {self._path} as the engine's database: {error}") from error
+            raise RuntimeStateError(f"Cannot use {self._name} as the engine's database: {error}") from error
         except RuntimeStateError:
             self._let_go(connections)
             raise
@@ -105,10 +106,10 @@ class SqliteStore:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and owner != _APPLICATION:
-            raise RuntimeStateError(f"{self._path} is the database of something else. Use another file.")
+            raise RuntimeStateError(f"{self._name} is the database of something else. Use another file.")
         if version not in (0, _VERSION) or (tables and version == 0):
             raise RuntimeStateError(
-                f"{self._path} was written by another version of this package (its layout is {version}, this one reads "
+                f"{self._name} was written by another version of this package (its layout is {version}, this one reads "
                 f"{_VERSION}). Use the version that wrote it, or another file."
             )
 
@@ -242,7 +243,7 @@ def _from_columns(columns: Sequence[Any]) -> InstanceRow:
 class _FileLock:
     """Held as long as the process lives; the kernel lets go of it when the process dies, however it dies."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, name: str) -> None:
         self._descriptor = os.open(f"{database}-lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             import fcntl
@@ -254,7 +255,7 @@ class _FileLock:
             owner = os.read(self._descriptor, 100).decode(errors="replace").strip()
             os.close(self._descriptor)
             raise RuntimeStateError(
-                f"{database} is in use by another engine{f' (process {owner})' if owner else ''}. One engine owns a "
+                f"{name} is in use by another engine{f' (process {owner})' if owner else ''}. One engine owns a "
                 "file: connect to that one over gRPC, stop it, or use another file."
             ) from None
         os.ftruncate(self._descriptor, 0)
