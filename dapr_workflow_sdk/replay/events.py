@@ -57,7 +57,10 @@ class ExternalEvents:
     def keep(self, event: pb.HistoryEvent) -> None:
         """Keeps an event until somebody waits for it."""
         self._arrivals += 1
-        self._arrived.setdefault(event.eventRaised.name.casefold(), deque()).append((self._arrivals, event))
+        # A copy: the event itself would keep the whole message that it came with in memory.
+        kept = pb.HistoryEvent()
+        kept.CopyFrom(event)
+        self._arrived.setdefault(event.eventRaised.name.casefold(), deque()).append((self._arrivals, kept))
 
     def kept(self) -> list[pb.HistoryEvent]:
         """All events that are kept, in the order in which they came."""

@@ -25,7 +25,11 @@ class _Parked:
     def __init__(self, instance: Instance, committed: int, consumed: Sequence[pb.HistoryEvent]) -> None:
         self.instance = instance
         self.committed = committed
-        self.consumed = consumed
+        # An event that came with a gRPC message keeps that whole message in memory, its history included; its bytes
+        # do not. In process the events are objects of the engine's own, which live anyway.
+        self.consumed: Sequence[pb.HistoryEvent | bytes] = (
+            consumed if isinstance(consumed, list) else [event.SerializeToString() for event in consumed]
+        )
 
     def continues_with(self, past: Sequence[pb.HistoryEvent]) -> bool:
         """Whether this history begins with what the run consumed."""
@@ -42,10 +46,14 @@ class _Parked:
         return all(_same(a, b) for a, b in zip(self.consumed, past[self.committed : head], strict=True))
 
 
-def _same(consumed: pb.HistoryEvent, committed: pb.HistoryEvent) -> bool:
+def _same(consumed: pb.HistoryEvent | bytes, committed: pb.HistoryEvent) -> bool:
     """Whether two events are one; task hubs stamp a version onto workflowStarted when they commit it."""
     if consumed is committed:
         return True
+    if isinstance(consumed, bytes):
+        if consumed == committed.SerializeToString():
+            return True
+        consumed = pb.HistoryEvent.FromString(consumed)
     kind = consumed.WhichOneof("eventType")
     if (
         kind != committed.WhichOneof("eventType")
