@@ -43,7 +43,7 @@ with WorkflowRuntime(worker_ready_timeout=60):
 """
 _BUSY = """
 import threading
-from dapr_workflow_sdk import WorkflowClient, WorkflowRuntime, activity, when_all, workflow
+from dapr_workflow_sdk import WorkflowRuntime, activity, when_all, workflow
 
 @activity
 def work(ctx, value):
@@ -51,12 +51,10 @@ def work(ctx, value):
 
 @workflow
 def much_work(ctx, value):
-    for _ in range(1000):
-        yield when_all([ctx.call_activity(work, input="x" * 1000) for _ in range(50)])
+    for _ in range(60):
+        yield when_all([ctx.call_activity(work, input="x" * 1000) for _ in range(10)])
 
-with WorkflowRuntime(worker_ready_timeout=60), WorkflowClient() as client:
-    for _ in range(20):
-        client.schedule_new_workflow(much_work, input=None)
+with WorkflowRuntime(worker_ready_timeout=60):
     print("busy", flush=True)
     threading.Event().wait()
 """
@@ -79,14 +77,6 @@ def uncrashed(tmp_path_factory: pytest.TempPathFactory) -> Summary:
         "completed": 155, "compensated": 38, "rejected": 6, "timed_out": 5, "failed": 0, "malformed": 16
     }  # fmt: skip
     return summary
-
-
-@pytest.fixture
-def dice() -> random.Random:
-    """Chance, from a seed that the output names."""
-    seed = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(1 << 32))
-    print(f"CRASH_SEED={seed}")
-    return random.Random(seed)
 
 
 def _kills(usual: int) -> int:
@@ -341,8 +331,8 @@ def test_in_process(tmp_path: Path, uncrashed: Summary, dice: random.Random) -> 
         assert set(stored) == known
 
 
-def test_worker_is_killed_while_it_is_sent_work(tmp_path: Path, uncrashed: Summary) -> None:
-    """The engine goes on, whatever it was in the middle of sending."""
+def test_worker_is_killed_while_it_is_sent_work(tmp_path: Path, uncrashed: Summary, dice: random.Random) -> None:
+    """The engine goes on, whatever it was in the middle of, and so does the work."""
     port = free_port()
     with _site(tmp_path, uncrashed) as site:
         site.over_grpc(port)
@@ -350,13 +340,21 @@ def test_worker_is_killed_while_it_is_sent_work(tmp_path: Path, uncrashed: Summa
         site.start("engine")
         site.wait_until_said("engine", "ready")
         with WorkflowClient(HOST, port) as client:
-            for _ in range(5):
+            due = datetime.now(timezone.utc)  # With a time given, a start waits for no worker.
+            names = [client.schedule_new_workflow("much_work", start_at=due) for _ in range(20)]
+            for _ in range(12):
                 site.start("worker")
                 site.wait_until_said("worker", "busy")
-                time.sleep(0.2)
+                time.sleep(dice.uniform(0, 0.25))
                 site.kill(("worker",))
-                assert client.get_workflow_state("nothing") is None
-        site.check_running("engine")
+                site.check_running("engine")
+            site.start("worker")
+            for name in names:
+                state = client.wait_for_workflow_completion(name, timeout_in_seconds=_PATIENCE)
+                assert state is not None
+                assert state.runtime_status is WorkflowStatus.COMPLETED
+        site.stop()
+        check_finished(site.look())
 
 
 def test_start_at_a_time(tmp_path: Path, uncrashed: Summary) -> None:

@@ -19,11 +19,14 @@ CODE = grpc.StatusCode
 
 
 @contextmanager
-def worker(sidecar: FakeSidecar, activity: Callable[..., Any] | None = None) -> Iterator[WorkflowRuntime]:
-    """A running worker of a fake sidecar."""
+def worker(
+    sidecar: FakeSidecar, activity: Callable[..., Any] | None = None, **workflows: Callable[..., Any]
+) -> Iterator[WorkflowRuntime]:
+    """A running worker of a fake sidecar, which sends its items as soon as the worker is there."""
     runtime = WorkflowRuntime("127.0.0.1", sidecar.port, shutdown_timeout=0.3)
     runtime.register_activity(activity or (lambda ctx: "result"), name="work")
-    runtime.register_workflow(lambda ctx: "output", name="flow")
+    for name, workflow in {"flow": lambda ctx: "output", **workflows}.items():
+        runtime.register_workflow(workflow, name=name)
     with runtime:
         yield runtime
 
@@ -75,8 +78,7 @@ def test_a_turn_that_is_too_large_becomes_a_small_failure() -> None:
 
     with FakeSidecar(turn_item("large")) as sidecar:
         sidecar.refusals = [(CODE.RESOURCE_EXHAUSTED, "too large"), (CODE.UNAVAILABLE, "not now")]
-        with worker(sidecar) as runtime:
-            runtime.register_workflow(large)
+        with worker(sidecar, large=large):
             eventually(lambda: sidecar.completions, "the completion")
         (response,) = sidecar.completions
     assert response.ByteSize() < 1000
@@ -184,8 +186,7 @@ def test_whatever_a_workflow_raises_fails_that_instance_and_no_other(kind: str, 
         raise error
 
     with FakeSidecar(turn_item("bad"), turn_item("flow", instance_id="two")) as sidecar:
-        with worker(sidecar) as runtime:
-            runtime.register_workflow({"generator": generator, "plain": plain, "async": awaiting}[kind], name="bad")
+        with worker(sidecar, bad={"generator": generator, "plain": plain, "async": awaiting}[kind]):
             eventually(lambda: len(sidecar.completions) == 2, "both answers")
         assert sidecar.subscriptions == 1
         ends = {c.instanceId: c.actions[-1].completeWorkflow for c in sidecar.completions}

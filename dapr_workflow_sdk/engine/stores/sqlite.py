@@ -78,9 +78,7 @@ class SqliteStore:
             self._writer = self._connect(connections)
             self._check_owner(self._writer)
             self._configure(self._writer, synchronous)
-            self._writer.execute(f"PRAGMA application_id={_APPLICATION}")
-            self._writer.executescript(_SCHEMA)
-            self._writer.execute(f"PRAGMA user_version={_VERSION}")
+            self._make_tables()
             self._reader = self._connect(connections)
             self._configure(self._reader, synchronous)
         except sqlite3.Error as error:
@@ -112,6 +110,16 @@ class SqliteStore:
                 f"{self._name} was written by another version of this package (its layout is {version}, this one reads "
                 f"{_VERSION}). Use the version that wrote it, or another file."
             )
+
+    def _make_tables(self) -> None:
+        # In one transaction: an engine that is killed on the way leaves a file without tables, not with some of them.
+        write = self._writer
+        write.execute("BEGIN IMMEDIATE")
+        write.execute(f"PRAGMA application_id={_APPLICATION}")
+        for statement in _SCHEMA.split(";"):
+            write.execute(statement)
+        write.execute(f"PRAGMA user_version={_VERSION}")
+        write.execute("COMMIT")
 
     @staticmethod
     def _configure(connection: sqlite3.Connection, synchronous: str) -> None:
