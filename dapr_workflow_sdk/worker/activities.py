@@ -41,6 +41,8 @@ class ActivityRunner:
         self._converter = converter
         self._threads = threads
         self._caller_loop = caller_loop
+        # Set before running activities are cancelled; without it a cancellation is the activity's own doing.
+        self.stopping = False
 
     async def run(self, request: pb.ActivityRequest, token: str) -> pb.ActivityResponse:
         """Runs one activity.
@@ -54,7 +56,7 @@ class ActivityRunner:
         try:
             text = await self._result(request)
         except asyncio.CancelledError:
-            if asyncio.current_task() is not None and _is_cancelling():
+            if self.stopping:
                 raise
             failure = describe_failure(RuntimeError(f"Activity {request.name!r} was cancelled."))
             response.failureDetails.CopyFrom(failure_to_wire(failure))
@@ -118,10 +120,3 @@ async def _outcome(work: Any) -> tuple[Any, BaseException | None]:
         raise
     except BaseException as error:  # noqa: BLE001 - it is raised again where the call is answered
         return None, error
-
-
-def _is_cancelling() -> bool:
-    """Whether the current task itself was cancelled, as opposed to something it awaited."""
-    task = asyncio.current_task()
-    cancelling = getattr(task, "cancelling", None)
-    return True if cancelling is None else bool(cancelling())

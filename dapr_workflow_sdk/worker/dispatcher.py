@@ -147,6 +147,7 @@ class Dispatcher:
         while (busy := self._activities | self._results) and (left := deadline - loop.time()) > 0:
             await asyncio.wait(busy, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         given_up = len(self._activities)
+        self._runner.stopping = True
         if self._turns and (left := deadline - loop.time()) > 0:
             await asyncio.wait(self._turns, timeout=left)
         for task in [*self._activities, *self._results, *self._turns]:
