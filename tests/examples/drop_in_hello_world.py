@@ -129,8 +129,8 @@ def main() -> None:
     until(lambda: status() == "RUNNING")
     print(f"After resume: {status()}", flush=True)
 
-    client.raise_workflow_event(instance_id=instance_id, event_name=event_name, data={"guests": 2})
     print("== The guests are here", flush=True)
+    client.raise_workflow_event(instance_id=instance_id, event_name=event_name, data={"guests": 2})
     try:
         state = client.wait_for_workflow_completion(instance_id, timeout_in_seconds=30)
         assert state is not None
