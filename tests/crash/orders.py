@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ def copy_example(folder: Path) -> Path:
     assert patient != text
     copy = folder / EXAMPLE.name
     copy.write_text(patient)
+    shutil.copytree(EXAMPLE.parent / "orders", folder / "orders")
     return copy
 
 
