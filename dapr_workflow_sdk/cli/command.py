@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 
 from dapr_workflow_sdk import EmbeddedEngine, __version__
+from dapr_workflow_sdk.cli.catalogue import add_commands
 from dapr_workflow_sdk.cli.program import run_program
 from dapr_workflow_sdk.cli.signals import StopSignals
 from dapr_workflow_sdk.engine.embedded import ServedEngine
@@ -19,7 +21,6 @@ app = typer.Typer(
     name="dapr-workflow",
     help="Durable workflows on this machine: an engine in one SQLite file, for workers and clients of Dapr workflows.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 _errors = Console(stderr=True, highlight=False)
@@ -28,6 +29,16 @@ _errors = Console(stderr=True, highlight=False)
 _DAPR_GRPC_PORT = 50001
 _DAPR_HTTP_PORT = 3500
 
+_ApiToken = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DAPR_API_TOKEN",
+        help="Token that workers and clients must send. Other users see the option in the list of processes: prefer "
+        "the variable.",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also write informational log lines.")]
 
 
@@ -42,10 +53,11 @@ def _fail(message: str) -> typer.Exit:
     return typer.Exit(2)
 
 
-def _ready_line(served: ServedEngine, database: Path | None) -> str:
+def _ready_line(served: ServedEngine, database: Path | None, host: str = "127.0.0.1") -> str:
     where = "in memory" if database is None else str(database)
-    http = "" if served.http_port is None else f", HTTP 127.0.0.1:{served.http_port}"
-    return f"Engine ready: gRPC 127.0.0.1:{served.grpc_port}{http}, {where}"
+    host = f"[{host}]" if ":" in host else host
+    http = "" if served.http_port is None else f", HTTP {host}:{served.http_port}"
+    return f"Engine ready: gRPC {host}:{served.grpc_port}{http}, {where}"
 
 
 @app.command()
@@ -60,6 +72,7 @@ def run(
     ] = None,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port of the engine; 0 takes a free one.")] = 0,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port of the engine; 0 takes a free one.")] = 0,
+    api_token: _ApiToken = None,
     verbose: _Verbose = False,
 ) -> None:
     """Run a program beside an engine, as `dapr run` runs one beside a Dapr sidecar.
@@ -73,10 +86,16 @@ def run(
         raise _fail(f"there is no program {program}")
     database = db or Path(".dapr-workflow") / f"{program.stem}.db"
     try:
-        with EmbeddedEngine(database) as engine, engine.serve(grpc_port=grpc_port, http_port=http_port) as served:
+        with (
+            EmbeddedEngine(database) as engine,
+            engine.serve(grpc_port=grpc_port, http_port=http_port, api_token=api_token) as served,
+        ):
+            if api_token:
+                # The program is a client, too.
+                os.environ["DAPR_API_TOKEN"] = api_token
             _errors.print(_ready_line(served, database), style="dim", markup=False, soft_wrap=True)
             code = run_program(program, arguments or [], served)
-    except WorkflowError as error:
+    except (WorkflowError, ValueError) as error:
         raise _fail(str(error)) from error
     raise typer.Exit(code)
 
@@ -88,7 +107,21 @@ def engine(
     ] = None,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port; 0 takes a free one.")] = _DAPR_GRPC_PORT,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")] = _DAPR_HTTP_PORT,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that other machines reach needs a token.")
+    ] = "127.0.0.1",
+    api_token: _ApiToken = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate of both servers (PEM); connections are encrypted then.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate (PEM).")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="Authorities (PEM) that must have signed the certificates of clients.")
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name of this machine that HTTP requests may ask for; may be given several times."),
+    ] = None,
     verbose: _Verbose = False,
 ) -> None:
     """Run only the engine, in the foreground, for workers and clients of other processes.
@@ -100,11 +133,20 @@ def engine(
         with (
             StopSignals() as signals,
             EmbeddedEngine(db) as embedded,
-            embedded.serve(grpc_port=grpc_port, http_port=http_port, host=host) as served,
+            embedded.serve(
+                grpc_port=grpc_port,
+                http_port=http_port,
+                host=host,
+                api_token=api_token,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+                tls_client_ca=tls_client_ca,
+                allowed_hosts=allowed_host or (),
+            ) as served,
         ):
-            print(_ready_line(served, db), flush=True)
+            print(_ready_line(served, db, host), flush=True)
             signals.wait()
-    except WorkflowError as error:
+    except (WorkflowError, ValueError) as error:
         raise _fail(str(error)) from error
 
 
@@ -121,3 +163,6 @@ def _options(
     ] = False,
 ) -> None:
     """Options of the command itself."""
+
+
+add_commands(app)

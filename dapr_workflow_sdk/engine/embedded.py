@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
 from dapr_workflow_sdk.engine.clock import Clock
 from dapr_workflow_sdk.engine.hub import EngineHub
+from dapr_workflow_sdk.engine.retention import RetentionPolicy
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.stores.memory import MemoryStore
 from dapr_workflow_sdk.portal import PORTAL
+
+if TYPE_CHECKING:
+    from dapr_workflow_sdk.engine.server.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,17 @@ class ServedEngine:
 
     grpc_port: int
     http_port: int | None
+
+
+@dataclass(frozen=True)
+class EngineApp:
+    """One of several apps on an engine.
+
+    Attributes:
+        hub: The engine as the task hub of this app.
+    """
+
+    hub: EngineHub
 
 
 class EmbeddedEngine:
@@ -50,6 +67,8 @@ class EmbeddedEngine:
         app_id: str = "app",
         clock: Clock | None = None,
         synchronous: str = "FULL",
+        retention: RetentionPolicy | None = None,
+        activity_lease: timedelta | None = None,
     ) -> None:
         """Opens the engine and takes up what an earlier one left unfinished.
 
@@ -58,6 +77,9 @@ class EmbeddedEngine:
             app_id: Id of the application, as histories record it.
             clock: Where the time comes from: the machine by default, a `VirtualClock` in tests.
             synchronous: SQLite's setting of this name: FULL (the default) survives a power cut, NORMAL a crash.
+            retention: How long finished instances are kept; until somebody purges them by default.
+            activity_lease: How long a worker may run an activity without a heartbeat before another worker gets it;
+                as long as it likes by default.
 
         Raises:
             RuntimeStateError: The file cannot be used, or another engine has it open.
@@ -68,8 +90,10 @@ class EmbeddedEngine:
         else:
             from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
 
-            store, name = SqliteStore(path, synchronous=synchronous), str(path)
-        self._hub = EngineHub(store, clock=clock, app_id=app_id, name=name)
+            store, name = SqliteStore(path, synchronous=synchronous, app_id=app_id), str(path)
+        self._hub = EngineHub(
+            store, clock=clock, app_id=app_id, name=name, retention=retention, activity_lease=activity_lease
+        )
         self._closed = False
         PORTAL.call(self._hub.open)
 
@@ -78,23 +102,55 @@ class EmbeddedEngine:
         """The engine as a task hub; its methods run on the SDK's own event loop."""
         return self._hub
 
+    def app(self, app_id: str) -> EngineApp:
+        """Another app on this engine, for a `WorkflowRuntime` and a `WorkflowClient` of its own.
+
+        Workflows of one app call activities and child workflows of the other with ``app_id=``, as they do on Dapr.
+        """
+        return EngineApp(self._hub.for_app(app_id))
+
     @contextlib.contextmanager
     def serve(
-        self, *, grpc_port: int = 0, http_port: int | None = None, host: str = "127.0.0.1"
+        self,
+        *,
+        grpc_port: int = 0,
+        http_port: int | None = None,
+        host: str = "127.0.0.1",
+        api_token: str | None = None,
+        tls_cert: str | Path | None = None,
+        tls_key: str | Path | None = None,
+        tls_client_ca: str | Path | None = None,
+        allowed_hosts: Sequence[str] = (),
+        limits: Limits | None = None,
     ) -> Generator[ServedEngine, None, None]:
         """Lets other processes use this engine while the context is open, as they would use a Dapr sidecar.
 
         Args:
             grpc_port: Port of the worker protocol; 0 takes a free one.
             http_port: Port of the HTTP API (needs the ``cli`` extra); 0 takes a free one, None opens none.
-            host: Address to listen on.
+            host: Address to listen on; one that other machines reach needs an `api_token`.
+            api_token: What callers have to send as ``dapr-api-token``.
+            tls_cert: File with the server's certificate (PEM); with `tls_key`, both servers are encrypted.
+            tls_key: File with the certificate's key (PEM).
+            tls_client_ca: File with the authorities (PEM) by which clients' certificates must be signed.
+            allowed_hosts: Names of this machine that HTTP requests may ask for, besides loopback and `host`.
+            limits: How much a request may ask; generous by default.
 
         Raises:
-            RuntimeStateError: A port is taken.
+            RuntimeStateError: A port is taken, the TLS files are of no use, or `host` needs a token.
         """
         from dapr_workflow_sdk.engine.server import EngineServer
+        from dapr_workflow_sdk.engine.server.access import Access
 
-        server = EngineServer(self._hub, host=host, grpc_port=grpc_port, http_port=http_port)
+        access = Access(
+            host=host,
+            api_token=api_token,
+            tls_cert=None if tls_cert is None else Path(tls_cert),
+            tls_key=None if tls_key is None else Path(tls_key),
+            tls_client_ca=None if tls_client_ca is None else Path(tls_client_ca),
+            allowed_hosts=tuple(allowed_hosts),
+        )
+        server = EngineServer(self._hub, grpc_port=grpc_port, http_port=http_port, access=access, limits=limits)
         PORTAL.call(server.start)
         try:
             yield ServedEngine(server.grpc_port, server.http_port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dapr_workflow_sdk.engine.server.limits import Limits
 from dapr_workflow_sdk.engine.server.server import EngineServer
 
-__all__ = ["EngineServer"]
+__all__ = ["EngineServer", "Limits"]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
 from google.protobuf.empty_pb2 import Empty
+from typing_extensions import TypeAlias
 
 from dapr_workflow_sdk.engine.hub import EngineHub
+from dapr_workflow_sdk.engine.server.access import APP_HEADER, TOKEN_HEADER, Access, bracketed
+from dapr_workflow_sdk.engine.server.checks import read
+from dapr_workflow_sdk.engine.server.limits import Limits, Places
 from dapr_workflow_sdk.errors import RuntimeStateError, TaskHubError
 from dapr_workflow_sdk.taskhub.port import Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import methods
@@ -19,7 +26,7 @@ from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 logger = logging.getLogger("dapr_workflow_sdk.engine")
 
 _OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.max_receive_message_length", -1),
+    # A history is as long as its workflow made it; what is not sent is a workflow that can never go on.
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 10_000),
@@ -27,47 +34,91 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.server_handshake_timeout_ms", 10_000),
 ]
 _GRACE = 0.5
+# Details travel in a header, and callers refuse long ones together with the answer.
+_LONGEST_DETAILS = 4000
 
 _Context = grpc.aio.ServicerContext[Any, Any]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+_Serve: TypeAlias = "Callable[[EngineHub, Any], Awaitable[Any]]"
 
 
 class GrpcServer:
     """Serves one hub on one port."""
 
-    def __init__(self, hub: EngineHub) -> None:
-        """Listens nowhere yet."""
+    def __init__(self, hub: EngineHub, access: Access, limits: Limits, waits: Places) -> None:
+        """Listens nowhere yet.
+
+        Args:
+            hub: What is served.
+            access: Where, and to whom.
+            limits: How much a call may ask.
+            waits: Places for calls that wait for instances.
+        """
         self._hub = hub
+        self._access = access
+        self._limits = limits
+        self._waits = waits
+        self._streams = Places(limits.worker_streams, "worker streams open")
         self._server: grpc.aio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, port: int) -> int:
         """Listens, and returns the port.
 
         Raises:
             RuntimeStateError: The port is taken.
         """
-        server = grpc.aio.server(options=_OPTIONS)
-        handlers = {method.name: self._unary(method, serve) for method, serve in self._unary_methods().items()}
-        handlers[methods.GET_WORK_ITEMS.name] = grpc.unary_stream_rpc_method_handler(
-            self._work_items,
-            request_deserializer=pb.GetWorkItemsRequest.FromString,
-            response_serializer=pb.WorkItem.SerializeToString,
+        limits = self._limits
+        options = [
+            *_OPTIONS,
+            ("grpc.max_receive_message_length", limits.message_bytes),
+            ("grpc.max_metadata_size", limits.header_bytes),
+            ("grpc.absolute_max_metadata_size", limits.header_bytes),
+            # Calls beyond it would wait in the caller and nobody would say why, so it is above the limits that do.
+            ("grpc.max_concurrent_streams", 2 * (limits.worker_streams + limits.waiting_calls)),
+        ]
+        interceptors = [_TokenCheck(self._access)] if self._access.api_token else []
+        server = grpc.aio.server(options=options, interceptors=interceptors)
+        handlers: dict[str, dict[str, _Handler]] = {methods.SERVICE: {}}
+        for method, serve in self._unary_methods().items():
+            handlers.setdefault(method.service, {})[method.name] = self._unary(method, serve)
+        handlers[methods.EXTENSIONS][methods.NOTICES.name] = grpc.unary_stream_rpc_method_handler(
+            self._notices, response_serializer=pb.Notice.SerializeToString
         )
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(methods.SERVICE, handlers),))
+        handlers[methods.SERVICE][methods.GET_WORK_ITEMS.name] = grpc.unary_stream_rpc_method_handler(
+            self._work_items, response_serializer=pb.WorkItem.SerializeToString
+        )
+        server.add_generic_rpc_handlers(
+            tuple(grpc.method_handlers_generic_handler(service, served) for service, served in handlers.items())
+        )
+        address = f"{bracketed(self._access.host)}:{port}"
         try:
-            bound = server.add_insecure_port(f"{host}:{port}")
+            bound = self._listen(server, address)
         except RuntimeError as error:
             bound = 0
             logger.debug("Cannot listen", exc_info=error)
         if not bound:
             raise RuntimeStateError(
-                f"Cannot listen for gRPC on {host}:{port}: the port is taken or not allowed. Choose another, or 0 for "
+                f"Cannot listen for gRPC on {address}: the port is taken or not allowed. Choose another, or 0 for "
                 "any that is free."
             )
         await server.start()
         self._server = server
         return bound
+
+    def _listen(self, server: grpc.aio.Server, address: str) -> int:
+        access = self._access
+        if access.tls_cert is None or access.tls_key is None:
+            return server.add_insecure_port(address)
+        authorities = None if access.tls_client_ca is None else access.tls_client_ca.read_bytes()
+        credentials = grpc.ssl_server_credentials(
+            [(access.tls_key.read_bytes(), access.tls_cert.read_bytes())],
+            root_certificates=authorities,
+            require_client_auth=authorities is not None,
+        )
+        return server.add_secure_port(address, credentials)
 
     async def stop(self) -> None:
         """Ends all calls."""
@@ -75,7 +126,7 @@ class GrpcServer:
         if server is not None:
             await server.stop(_GRACE)
 
-    def _unary_methods(self) -> dict[methods.Method, Callable[[Any], Awaitable[Any]]]:
+    def _unary_methods(self) -> dict[methods.Method, _Serve]:
         return {
             methods.HELLO: self._hello,
             methods.START: self._start,
@@ -91,84 +142,233 @@ class GrpcServer:
             methods.COMPLETE_TURN: self._complete_turn,
             methods.COMPLETE_TURN_NEW: self._complete_turn,
             methods.HISTORY: self._history,
+            methods.LIST_IDS: self._list_ids,
+            methods.RERUN: self._rerun,
+            methods.ABANDON_ACTIVITY: self._abandon_activity,
+            methods.ABANDON_TURN: self._abandon_turn,
+            methods.DESCRIBE: self._describe,
+            methods.LIST_INSTANCES: self._list_instances,
+            methods.LIST_WORKERS: self._list_workers,
+            methods.HEARTBEAT: self._heartbeat,
         }
 
-    @staticmethod
-    def _unary(method: methods.Method, serve: Callable[[Any], Awaitable[Any]]) -> grpc.RpcMethodHandler[Any, Any]:
-        async def handle(request: Any, context: _Context) -> Any:
+    def _unary(self, method: methods.Method, serve: _Serve) -> _Handler:
+        async def handle(data: bytes, context: _Context) -> Any:
             try:
-                return await serve(request)
+                request = read(method.request, data, self._limits)
+                return await serve(self._hub_for(context, request), request)
             except TaskHubError as error:
-                await context.abort(error.code(), error.details())
+                code, details = error.code(), error.details()
+            except Exception as error:
+                logger.exception("%s failed", method.name)
+                code, details = grpc.StatusCode.INTERNAL, f"{method.name} failed: {error!r}"
+            return await context.abort(code, _short(details))
 
-        return grpc.unary_unary_rpc_method_handler(
-            handle,
-            request_deserializer=method.request.FromString,
-            response_serializer=method.response.SerializeToString,
-        )
+        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
 
-    async def _hello(self, request: Empty) -> Empty:
+    def _hub_for(self, context: _Context, request: Any = None) -> EngineHub:
+        """The hub of the app that a call is for: the one it names in its router or its metadata, or that of the port."""
+        router = getattr(request, "router", None)
+        if router is not None and router.targetAppID:
+            return self._hub.for_app(router.targetAppID)
+        metadata: Any = context.invocation_metadata() or ()
+        for key, value in metadata:
+            if key == APP_HEADER:
+                return self._hub.for_app(value)
+        return self._hub
+
+    async def _hello(self, hub: EngineHub, request: Empty) -> Empty:
         return request
 
-    async def _start(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
-        return pb.CreateInstanceResponse(instanceId=await self._hub.start(request))
+    async def _start(self, hub: EngineHub, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
+        return pb.CreateInstanceResponse(instanceId=await hub.start(request))
 
-    async def _get(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
-        return _response(await self._hub.state(request.instanceId, payloads=request.getInputsAndOutputs))
+    async def _get(self, hub: EngineHub, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
+        return _response(await hub.state(request.instanceId, payloads=request.getInputsAndOutputs))
 
-    async def _wait_start(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
+    async def _wait_start(self, hub: EngineHub, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
         payloads = request.getInputsAndOutputs
-        return _response(await self._hub.wait(request.instanceId, Milestone.STARTED, payloads=payloads))
+        with self._waits.one():
+            return _response(await hub.wait(request.instanceId, Milestone.STARTED, payloads=payloads))
 
-    async def _wait_completion(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
+    async def _wait_completion(self, hub: EngineHub, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
         payloads = request.getInputsAndOutputs
-        return _response(await self._hub.wait(request.instanceId, Milestone.COMPLETED, payloads=payloads))
+        with self._waits.one():
+            return _response(await hub.wait(request.instanceId, Milestone.COMPLETED, payloads=payloads))
 
-    async def _raise_event(self, request: pb.RaiseEventRequest) -> pb.RaiseEventResponse:
-        await self._hub.raise_event(request)
+    async def _raise_event(self, hub: EngineHub, request: pb.RaiseEventRequest) -> pb.RaiseEventResponse:
+        await hub.raise_event(request)
         return pb.RaiseEventResponse()
 
-    async def _terminate(self, request: pb.TerminateRequest) -> pb.TerminateResponse:
-        await self._hub.terminate(request)
+    async def _terminate(self, hub: EngineHub, request: pb.TerminateRequest) -> pb.TerminateResponse:
+        with self._waits.one():
+            await hub.terminate(request)
         return pb.TerminateResponse()
 
-    async def _suspend(self, request: pb.SuspendRequest) -> pb.SuspendResponse:
-        await self._hub.suspend(request)
+    async def _suspend(self, hub: EngineHub, request: pb.SuspendRequest) -> pb.SuspendResponse:
+        await hub.suspend(request)
         return pb.SuspendResponse()
 
-    async def _resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
-        await self._hub.resume(request)
+    async def _resume(self, hub: EngineHub, request: pb.ResumeRequest) -> pb.ResumeResponse:
+        await hub.resume(request)
         return pb.ResumeResponse()
 
-    async def _purge(self, request: pb.PurgeInstancesRequest) -> pb.PurgeInstancesResponse:
-        response = pb.PurgeInstancesResponse(deletedInstanceCount=await self._hub.purge(request))
+    async def _purge(self, hub: EngineHub, request: pb.PurgeInstancesRequest) -> pb.PurgeInstancesResponse:
+        response = pb.PurgeInstancesResponse(deletedInstanceCount=await hub.purge(request))
         response.isComplete.value = True
         return response
 
-    async def _complete_activity(self, request: pb.ActivityResponse) -> pb.CompleteTaskResponse:
-        await self._hub.complete_activity(request)
+    async def _complete_activity(self, hub: EngineHub, request: pb.ActivityResponse) -> pb.CompleteTaskResponse:
+        await hub.complete_activity(request)
         return pb.CompleteTaskResponse()
 
-    async def _complete_turn(self, request: pb.WorkflowResponse) -> pb.CompleteTaskResponse:
-        await self._hub.complete_turn(request)
+    async def _complete_turn(self, hub: EngineHub, request: pb.WorkflowResponse) -> pb.CompleteTaskResponse:
+        await hub.complete_turn(request)
         return pb.CompleteTaskResponse()
 
-    async def _history(self, request: pb.GetInstanceHistoryRequest) -> pb.GetInstanceHistoryResponse:
-        return pb.GetInstanceHistoryResponse(events=await self._hub.history(request.instanceId))
+    async def _history(self, hub: EngineHub, request: pb.GetInstanceHistoryRequest) -> pb.GetInstanceHistoryResponse:
+        return pb.GetInstanceHistoryResponse(events=await hub.history(request.instanceId))
 
-    async def _work_items(self, request: pb.GetWorkItemsRequest, context: _Context) -> AsyncIterator[pb.WorkItem]:
-        offer = WorkerOffer(request.maxConcurrentWorkflowWorkItems, request.maxConcurrentActivityWorkItems)
+    async def _list_ids(self, hub: EngineHub, request: pb.ListInstanceIDsRequest) -> pb.ListInstanceIDsResponse:
+        return await hub.list_ids(request)
+
+    async def _rerun(
+        self, hub: EngineHub, request: pb.RerunWorkflowFromEventRequest
+    ) -> pb.RerunWorkflowFromEventResponse:
+        return pb.RerunWorkflowFromEventResponse(newInstanceID=await hub.rerun(request))
+
+    async def _abandon_activity(
+        self, hub: EngineHub, request: pb.AbandonActivityTaskRequest
+    ) -> pb.AbandonActivityTaskResponse:
+        await hub.abandon(request.completionToken, turn=False)
+        return pb.AbandonActivityTaskResponse()
+
+    async def _abandon_turn(
+        self, hub: EngineHub, request: pb.AbandonWorkflowTaskRequest
+    ) -> pb.AbandonWorkflowTaskResponse:
+        await hub.abandon(request.completionToken, turn=True)
+        return pb.AbandonWorkflowTaskResponse()
+
+    async def _describe(self, hub: EngineHub, request: pb.DescribeEngineRequest) -> pb.DescribeEngineResponse:
+        return await hub.describe()
+
+    async def _list_instances(self, hub: EngineHub, request: pb.ListInstancesRequest) -> pb.ListInstancesResponse:
+        return await hub.instances(request)
+
+    async def _list_workers(self, hub: EngineHub, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
+        return pb.ListWorkersResponse(workers=await hub.workers())
+
+    async def _heartbeat(self, hub: EngineHub, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        return await hub.heartbeat(request)
+
+    async def _notices(self, data: bytes, context: _Context) -> None:
+        try:
+            request = read(pb.NoticesRequest, data, self._limits)
+            with self._streams.one():
+                async with self._hub_for(context).notices(request.workerId) as notices:
+                    await context.send_initial_metadata(())
+                    async for notice in notices:
+                        await context.write(notice)
+            return
+        except TaskHubError as error:
+            code, details = error.code(), error.details()
+        await context.abort(code, _short(details))
+
+    async def _work_items(self, data: bytes, context: _Context) -> None:
+        try:
+            request = read(pb.GetWorkItemsRequest, data, self._limits)
+            with self._streams.one():
+                code, details = await self._send_items(request, context)
+        except TaskHubError as error:
+            code, details = error.code(), error.details()
+        if code is not grpc.StatusCode.OK:
+            await context.abort(code, _short(details))
+
+    async def _send_items(self, request: pb.GetWorkItemsRequest, context: _Context) -> tuple[grpc.StatusCode, str]:
+        offer = WorkerOffer(
+            turns=max(request.maxConcurrentWorkflowWorkItems, 0),
+            activities=max(request.maxConcurrentActivityWorkItems, 0),
+            stateful=pb.WORKER_CAPABILITY_STATEFUL_HISTORY in request.capabilities,
+            worker_id=request.workerId,
+            identity=request.workerIdentity or context.peer(),
+        )
+        hub = self._hub_for(context)
         # Asked now: once the call has ended, asking its context crashes the process.
         peer = context.peer()
+        loop = asyncio.get_running_loop()
         logger.info("A worker connected from %s", peer)
+        seconds = self._limits.send_seconds
+        subscription = AsyncExitStack()
+        leaving: asyncio.Task[None] | None = None
+
+        def give_up() -> None:
+            nonlocal leaving
+            logger.warning(
+                "The worker at %s takes nothing for %g s: others get its items, and it must connect again.",
+                peer,
+                seconds,
+            )
+            leaving = loop.create_task(subscription.aclose())
+
         try:
-            async with self._hub.work_items(offer) as items:
-                # The worker learns at once that it is subscribed, not with its first item.
-                await context.send_initial_metadata(())
-                async for item in items:
-                    yield _to_wire(item)
+            items = await subscription.enter_async_context(hub.work_items(offer))
+            # The worker learns at once that it is subscribed, not with its first item.
+            await context.send_initial_metadata(())
+            async for item in items:
+                wire = _to_wire(item)
+                if wire.ByteSize() > self._limits.message_bytes:
+                    await hub.refuse(item, _too_large(item, wire.ByteSize(), self._limits.message_bytes))
+                    continue
+                # A write that waits for the worker cannot be broken off; it ends when the worker reads again or its
+                # connection breaks. Others get the items of the worker before that.
+                patience = loop.call_later(seconds, give_up)
+                try:
+                    await context.write(wire)
+                finally:
+                    patience.cancel()
+                if leaving is not None:
+                    await leaving
+                    return grpc.StatusCode.UNAVAILABLE, f"The worker took nothing for {seconds:g} s. Connect again."
+            return grpc.StatusCode.OK, ""
         finally:
+            await subscription.aclose()
             logger.info("The worker at %s is gone", peer)
+
+
+class _TokenCheck(grpc.aio.ServerInterceptor):
+    """Answers calls without the right token before anything of them is read."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler:
+        metadata: Any = handler_call_details.invocation_metadata
+        token = next((value for key, value in metadata if key == TOKEN_HEADER), None)
+        if self._access.accepts_token(token):
+            return await continuation(handler_call_details)
+        return _REFUSAL
+
+
+async def _refuse(requests: Any, context: _Context) -> None:
+    await context.abort(
+        grpc.StatusCode.UNAUTHENTICATED,
+        "Unauthorized: this engine asks for an API token, and the call has none or a wrong one. Set DAPR_API_TOKEN.",
+    )
+
+
+# A handler of a stream of requests is called before the first one is read.
+_REFUSAL: _Handler = grpc.stream_unary_rpc_method_handler(_refuse)
+
+
+def _short(details: str) -> str:
+    # Headers have every character that is not ASCII in three to twelve.
+    while len(quote(details)) > _LONGEST_DETAILS:
+        details = details[: len(details) // 2] + "..."
+    return details
 
 
 def _response(state: pb.WorkflowState | None) -> pb.GetInstanceResponse:
@@ -177,6 +377,20 @@ def _response(state: pb.WorkflowState | None) -> pb.GetInstanceResponse:
 
 def _to_wire(item: WorkItem) -> pb.WorkItem:
     if isinstance(item, TurnItem):
-        asked = pb.WorkflowRequest(instanceId=item.instance_id, pastEvents=item.past, newEvents=item.new)
+        asked = pb.WorkflowRequest(
+            instanceId=item.instance_id,
+            pastEvents=item.past,
+            newEvents=item.new,
+            propagatedHistory=item.propagated,
+            cachedHistory=pb.CachedHistory(eventCount=item.cached) if item.cached else None,
+        )
         return pb.WorkItem(workflowRequest=asked, completionToken=item.token)
     return pb.WorkItem(activityRequest=item.request, completionToken=item.token)
+
+
+def _too_large(item: WorkItem, size: int, limit: int) -> str:
+    what = "The turn" if isinstance(item, TurnItem) else f"The call of activity {item.request.name!r}"
+    return (
+        f"{what} takes {size} bytes, and a message may have {limit}. Start the engine with a higher limit for messages "
+        "to resume."
+    )

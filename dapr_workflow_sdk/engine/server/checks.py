@@ -1,0 +1,115 @@
+"""What is looked at in a message before the engine sees it.
+
+The engine stores what it is given and sends it on inside other messages. So what could be stored and not be read
+again, or be sent and not be read by a worker, has to be stopped here.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dapr_workflow_sdk.engine.server.limits import Limits, exhausted, longest_text
+from dapr_workflow_sdk.taskhub.failures import invalid
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+M = TypeVar("M", bound=Message)
+
+# Protobuf reads messages that are nested 100 deep, and a failure is stored and sent a few levels deeper than it came.
+_DEEPEST_FAILURE = 50
+# The years 1 to 9999, which is what a Timestamp can hold.
+_EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
+
+
+def read(kind: type[M], data: bytes, limits: Limits) -> M:
+    """A message as it came, checked.
+
+    Raises:
+        InvalidOperationError: It is not such a message, or says what cannot be.
+        TaskHubError: It is beyond a limit.
+    """
+    try:
+        message = kind.FromString(data)
+    except DecodeError as error:
+        raise invalid(f"This is no {kind.__name__}: {error}.") from error
+    if len(data) > limits.payload_bytes and (size := longest_text(message)) > limits.payload_bytes:
+        raise exhausted(f"A payload of {size:,} bytes is too large: this engine takes {limits.payload_bytes:,} bytes.")
+    # What is not known is not stored: nobody could read it, and it may be nested as deep as a message can be.
+    message.DiscardUnknownFields()  # type: ignore[attr-defined]
+    check(message, limits)
+    return message
+
+
+def check(message: Message, limits: Limits) -> None:
+    """Refuses what a request says that cannot be, and cuts failures that are nested too deep to be sent on.
+
+    Raises:
+        InvalidOperationError: It says what cannot be.
+    """
+    if isinstance(message, pb.CreateInstanceRequest):
+        check_id(message.instanceId, limits)
+        check_name("workflow", message.name, limits)
+        if message.HasField("scheduledStartTimestamp"):
+            _check_time("start time", message.scheduledStartTimestamp)
+    elif isinstance(message, pb.RerunWorkflowFromEventRequest):
+        check_id(message.newInstanceID, limits)
+    elif isinstance(message, pb.RaiseEventRequest):
+        check_name("event", message.name, limits)
+    elif isinstance(message, pb.ActivityResponse):
+        if message.HasField("failureDetails"):
+            _cut(message.failureDetails)
+    elif isinstance(message, pb.WorkflowResponse):
+        for action in message.actions:
+            if action.HasField("completeWorkflow") and action.completeWorkflow.HasField("failureDetails"):
+                _cut(action.completeWorkflow.failureDetails)
+    elif isinstance(message, pb.ListInstanceIDsRequest | pb.ListInstancesRequest):
+        if message.pageSize > limits.page_size:
+            message.pageSize = limits.page_size
+        if isinstance(message, pb.ListInstancesRequest):
+            for name in ("createdTimeFrom", "createdTimeTo"):
+                if message.HasField(name):
+                    _check_time(name, getattr(message, name))
+
+
+def check_id(instance_id: str, limits: Limits) -> None:
+    """Refuses an id that is too long.
+
+    Raises:
+        InvalidOperationError: It is.
+    """
+    if len(instance_id) > limits.id_characters:
+        raise invalid(
+            f"An instance id of {len(instance_id):,} characters is too long: this engine takes "
+            f"{limits.id_characters:,} characters."
+        )
+
+
+def check_name(what: str, name: str, limits: Limits) -> None:
+    """Refuses a name that is too long.
+
+    Raises:
+        InvalidOperationError: It is.
+    """
+    if len(name) > limits.name_characters:
+        raise invalid(
+            f"The name of a {what} of {len(name):,} characters is too long: this engine takes "
+            f"{limits.name_characters:,} characters."
+        )
+
+
+def _check_time(what: str, moment: Timestamp) -> None:
+    if not (_EARLIEST <= moment.seconds <= _LATEST and 0 <= moment.nanos < 1_000_000_000):
+        raise invalid(
+            f"The {what} is no time: {moment.seconds} seconds and {moment.nanos} nanoseconds are outside of the "
+            "years 1 to 9999."
+        )
+
+
+def _cut(failure: pb.TaskFailureDetails) -> None:
+    for _ in range(_DEEPEST_FAILURE):
+        if not failure.HasField("innerFailure"):
+            return
+        failure = failure.innerFailure
+    failure.ClearField("innerFailure")
