@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dapr_workflow_sdk.converter import Converter, JsonConverter
     from dapr_workflow_sdk.engine.clock import VirtualClock
     from dapr_workflow_sdk.engine.embedded import EmbeddedEngine
+    from dapr_workflow_sdk.engine.retention import RetentionPolicy
     from dapr_workflow_sdk.errors import (
         ActivityNotRegisteredError,
         AuthoringError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         WorkflowNotFinishedError,
         WorkflowNotFoundError,
         WorkflowNotRegisteredError,
+        WorkflowStalledError,
     )
     from dapr_workflow_sdk.worker.runtime import WorkflowRuntime
 
@@ -63,6 +65,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "NotRegisteredError": ("errors", ""),
     "PayloadError": ("errors", ""),
     "RegistrationError": ("errors", ""),
+    "RetentionPolicy": ("engine.retention", ""),
     "RetryPolicy": ("authoring.retry", ""),
     "RuntimeStateError": ("errors", ""),
     "Task": ("authoring.tasks", ""),
@@ -82,6 +85,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "WorkflowNotFoundError": ("errors", ""),
     "WorkflowNotRegisteredError": ("errors", ""),
     "WorkflowRuntime": ("worker.runtime", ""),
+    "WorkflowStalledError": ("errors", ""),
     "WorkflowState": ("client.state", ""),
     "WorkflowStatus": ("client.state", ""),
     "activity": ("authoring.definitions", ""),
@@ -105,6 +109,7 @@ __all__ = [
     "NotRegisteredError",
     "PayloadError",
     "RegistrationError",
+    "RetentionPolicy",
     "RetryPolicy",
     "RuntimeStateError",
     "Task",
@@ -124,6 +129,7 @@ __all__ = [
     "WorkflowNotFoundError",
     "WorkflowNotRegisteredError",
     "WorkflowRuntime",
+    "WorkflowStalledError",
     "WorkflowState",
     "WorkflowStatus",
     "activity",

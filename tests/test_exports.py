@@ -14,10 +14,10 @@ import dapr_workflow_sdk
 PUBLIC = """
 ActivityNotRegisteredError AuthoringError Converter DaprWorkflowClient DaprWorkflowContext EmbeddedEngine
 FailureDetails InvalidOperationError JsonConverter NonDeterminismError NonRetryableError NotRegisteredError PayloadError
-RegistrationError RetryPolicy RuntimeStateError Task TaskFailedError TaskHubError TaskHubUnavailableError VirtualClock
+RegistrationError RetentionPolicy RetryPolicy RuntimeStateError Task TaskFailedError TaskHubError TaskHubUnavailableError VirtualClock
 WhenAllTask WhenAnyTask WorkflowActivityContext WorkflowAlreadyExistsError WorkflowClient WorkflowContext WorkflowError
 WorkflowFailedError WorkflowNotFinishedError WorkflowNotFoundError WorkflowNotRegisteredError WorkflowRuntime
-WorkflowState WorkflowStatus activity when_all when_any workflow
+WorkflowStalledError WorkflowState WorkflowStatus activity when_all when_any workflow
 """.split()
 
 

@@ -1,29 +1,68 @@
-"""The engine as a task hub: the port's operations, over the instances that a runner runs."""
+"""The engine as a task hub: the port's operations, over the instances that a runner runs.
+
+One engine serves several apps. Each has a hub of its own, made by `EngineHub.for_app`; all share the runner, and so the
+store and the clock.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from google.protobuf.wrappers_pb2 import StringValue
 
 from dapr_workflow_sdk.engine.clock import Clock, SystemClock
 from dapr_workflow_sdk.engine.live import Live, reached
+from dapr_workflow_sdk.engine.rerun import rerun
+from dapr_workflow_sdk.engine.retention import Janitor, RetentionPolicy
 from dapr_workflow_sdk.engine.runner import InstanceRunner
-from dapr_workflow_sdk.engine.state import describe
-from dapr_workflow_sdk.engine.stores.base import Store
+from dapr_workflow_sdk.engine.state import InstanceKey, InstanceRow, InstanceState, describe
+from dapr_workflow_sdk.engine.stores.base import Selection, Store
 from dapr_workflow_sdk.engine.transitions import event_at
-from dapr_workflow_sdk.taskhub.failures import invalid, not_finished, not_found, unavailable
-from dapr_workflow_sdk.taskhub.port import Milestone, WorkerOffer, WorkItem
+from dapr_workflow_sdk.taskhub.failures import (
+    child_still_runs,
+    exists_for_ever,
+    invalid,
+    not_finished,
+    not_found,
+    nothing_there,
+    rerun_target_exists,
+    stalled,
+    unavailable,
+)
+from dapr_workflow_sdk.taskhub.port import Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import nanoseconds
+from dapr_workflow_sdk.taskhub.wire.values import nanoseconds, timestamp_from_ns
+from dapr_workflow_sdk.version import __version__
+
+_IDS_PER_PAGE = 1024
+_STATES_PER_PAGE = 100
+_PURGED_AT_ONCE = 500
+_FINAL = frozenset(
+    {
+        pb.WORKFLOW_STATUS_COMPLETED,
+        pb.WORKFLOW_STATUS_FAILED,
+        pb.WORKFLOW_STATUS_CANCELED,
+        pb.WORKFLOW_STATUS_TERMINATED,
+    }
+)
 
 
 class EngineHub:
     """A task hub over a store. All methods are to be called on one event loop, the one it is opened on."""
 
-    def __init__(self, store: Store, *, clock: Clock | None = None, app_id: str = "app", name: str = "memory") -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock | None = None,
+        app_id: str = "app",
+        name: str = "memory",
+        retention: RetentionPolicy | None = None,
+        activity_lease: timedelta | None = None,
+    ) -> None:
         """Makes a hub that does nothing until `open`.
 
         Args:
@@ -31,28 +70,47 @@ class EngineHub:
             clock: Where the time comes from; the machine by default.
             app_id: Id of the application, as histories record it.
             name: What the store is, for messages.
+            retention: How long finished instances are kept; for ever by default.
+            activity_lease: How long a worker may have an activity without a heartbeat; for ever by default.
         """
-        self._store = store
         self._clock: Clock = clock or SystemClock()
         self._app_id = app_id
-        self._description = f"the embedded engine ({name})"
-        self._runner = InstanceRunner(store, self._clock, app_id, self._description)
+        self._name = name
+        lease = 0 if activity_lease is None else activity_lease // timedelta(microseconds=1) * 1000
+        self._runner = InstanceRunner(store, self._clock, f"the embedded engine ({name})", lease=lease)
+        self._apps: dict[str, EngineHub] = {app_id: self}
+        self._main = self
         self._closed = False
+        self._janitor: Janitor | None = None
+        if retention is not None:
+            self._janitor = Janitor(store, self._clock, retention, self._runner.purge, self._runner.in_background)
+            self._runner.on_ended = self._janitor.ended
+
+    def for_app(self, app_id: str) -> EngineHub:
+        """The hub of another app on the same engine; it is closed together with this one."""
+        main = self._main
+        found = main._apps.get(app_id)
+        if found is None:
+            found = object.__new__(EngineHub)
+            found.__dict__.update(main.__dict__)
+            found._app_id = app_id
+            main._apps[app_id] = found
+        return found
 
     @property
     def description(self) -> str:
         """Where this task hub is."""
-        return self._description
+        return self._runner.description
 
     @property
     def closed(self) -> bool:
         """Whether the engine is closed, which is for good."""
-        return self._closed
+        return self._main._closed
 
     @property
     def worker_count(self) -> int:
-        """How many workers are subscribed."""
-        return self._runner.worker_count
+        """How many workers of this app are subscribed."""
+        return len(self._runner.app(self._app_id).workers)
 
     @property
     def app_id(self) -> str:
@@ -62,17 +120,24 @@ class EngineHub:
     async def open(self) -> None:
         """Takes up what an earlier engine left unfinished in the store."""
         self._runner.open()
+        if self._janitor is not None:
+            self._janitor.open()
 
     async def aclose(self) -> None:
         """Ends all subscriptions, makes everything durable and closes the store."""
-        if not self._closed:
+        if self._main is self and not self._closed:
             self._closed = True
+            if self._janitor is not None:
+                self._janitor.close()
             await self._runner.close()
-            self._store.close()
+            self._runner.store.close()
 
     async def connect(self, timeout: float) -> None:
         """Answers at once."""
         self._check_open()
+
+    def _key(self, instance_id: str) -> InstanceKey:
+        return self._app_id, instance_id
 
     async def start(self, request: pb.CreateInstanceRequest) -> str:
         """Creates an instance; it is durable when this returns, and runs as soon as a worker is there."""
@@ -80,6 +145,8 @@ class EngineHub:
         if not request.name:
             raise invalid("A workflow needs a name, and the request to start one has none.")
         instance_id = request.instanceId or str(uuid.uuid4())
+        if request.instanceId and not await self._make_way(request):
+            return instance_id
         now = self._clock.now()
         scheduled = None
         if request.HasField("scheduledStartTimestamp") and nanoseconds(request.scheduledStartTimestamp) > now:
@@ -98,19 +165,42 @@ class EngineHub:
                 tags=request.tags,
             )
         )
-        await self._runner.start(instance_id, event, now)
+        await self._runner.start(self._key(instance_id), event, now)
         return instance_id
+
+    async def _make_way(self, request: pb.CreateInstanceRequest) -> bool:
+        """Looks whether an id may be used again; returns whether an instance is to be made."""
+        key = self._key(request.instanceId)
+        row = self._runner.row(key)
+        if row is None:
+            return True
+        if request.enforceUniqueInstanceId:
+            raise exists_for_ever(request.instanceId)
+        policy = request.workflowIdReusePolicy
+        if request.HasField("workflowIdReusePolicy") and row.status in policy.workflowStatus:
+            if policy.action == pb.CREATE_WORKFLOW_ACTION_IGNORE:
+                return False
+            if policy.action == pb.CREATE_WORKFLOW_ACTION_TERMINATE and row.ended is None:
+                await self.terminate(pb.TerminateRequest(instanceId=request.instanceId, recursive=True))
+                return True
+        if row.ended is not None:
+            live = self._runner.find(key, remember=False)
+            for child in () if live is None else _children(live.state):
+                child_row = self._runner.row(child)
+                if child_row is not None and child_row.ended is None:
+                    raise child_still_runs(request.instanceId, child[1])
+        return True
 
     async def state(self, instance_id: str, *, payloads: bool) -> pb.WorkflowState | None:
         """The state of an instance."""
         self._check_open()
-        row = self._runner.row(instance_id)
+        row = self._runner.row(self._key(instance_id))
         return None if row is None else describe(row, payloads=payloads)
 
     async def wait(self, instance_id: str, until: Milestone, *, payloads: bool) -> pb.WorkflowState | None:
         """Waits for an instance to begin or end."""
         self._check_open()
-        row = self._runner.row(instance_id)
+        row = self._runner.row(self._key(instance_id))
         if row is not None and row.ended is None:
             live = self._get(instance_id)
             if not reached(live.state, until):
@@ -119,7 +209,7 @@ class EngineHub:
 
     async def raise_event(self, request: pb.RaiseEventRequest) -> None:
         """Delivers an event."""
-        live = self._get(request.instanceId)
+        live = self._get_movable(request.instanceId)
         event = event_at(self._clock.now())
         event.eventRaised.CopyFrom(
             pb.EventRaisedEvent(name=request.name, input=request.input if request.HasField("input") else None)
@@ -129,15 +219,19 @@ class EngineHub:
 
     async def suspend(self, request: pb.SuspendRequest) -> None:
         """Suspends an instance."""
-        live = self._get(request.instanceId)
+        live = self._get_movable(request.instanceId)
         if not live.state.ended and not live.state.row.suspended:
             event = event_at(self._clock.now())
             event.executionSuspended.CopyFrom(pb.ExecutionSuspendedEvent(input=_reason(request)))
             await self._runner.deliver(live, event)
 
     async def resume(self, request: pb.ResumeRequest) -> None:
-        """Resumes an instance."""
+        """Resumes an instance, also one that stalled because workers were lost with it."""
         live = self._get(request.instanceId)
+        if live.state.row.stalled == pb.STALLED_REASON_WORKER_LOST:
+            await self._runner.take_up_again(live)
+            return
+        self._check_movable(live)
         if not live.state.ended and live.state.row.suspended:
             event = event_at(self._clock.now())
             event.executionResumed.CopyFrom(pb.ExecutionResumedEvent(input=_reason(request)))
@@ -145,7 +239,7 @@ class EngineHub:
 
     async def terminate(self, request: pb.TerminateRequest) -> None:
         """Ends an instance, and returns when it has ended."""
-        live = self._get(request.instanceId)
+        live = self._get_movable(request.instanceId)
         if live.state.ended:
             return
         event = event_at(self._clock.now())
@@ -159,42 +253,198 @@ class EngineHub:
             await self._runner.wait_for(live, Milestone.COMPLETED)
 
     async def purge(self, request: pb.PurgeInstancesRequest) -> int:
-        """Removes a finished instance."""
+        """Removes a finished instance, or all finished ones that a filter lets through."""
         self._check_open()
-        if request.WhichOneof("request") != "instanceId":
-            raise invalid("multi-instance purge is not implemented")
-        doomed: list[str] = []
-        self._collect_doomed(request.instanceId, request.recursive, request.force, doomed)
+        kind = request.WhichOneof("request")
+        if kind == "purgeInstanceFilter":
+            return await self._purge_all(request)
+        if kind != "instanceId":
+            raise invalid("a request to purge needs an instance ID or a filter")
+        doomed: dict[InstanceKey, InstanceRow] = {}
+        self._collect_doomed(self._key(request.instanceId), request.recursive, request.force, doomed)
         if not doomed:
             raise not_found(request.instanceId)
-        await self._runner.purge(doomed)
+        await self._runner.purge(list(doomed.values()))
         return len(doomed)
 
-    def _collect_doomed(self, instance_id: str, recursive: bool, force: bool, doomed: list[str]) -> None:
-        live = self._runner.find(instance_id, remember=False)
-        if live is None or instance_id in doomed:
+    async def _purge_all(self, request: pb.PurgeInstancesRequest) -> int:
+        wanted = request.purgeInstanceFilter
+        statuses = frozenset(wanted.runtimeStatus) or _FINAL
+        if not request.force and not statuses <= _FINAL:
+            names = ", ".join(pb.WorkflowStatus.Name(status)[len("WORKFLOW_STATUS_") :] for status in statuses - _FINAL)
+            raise invalid(f"only finished instances can be purged, and {names} is not a final status")
+        selection = Selection(
+            self._app_id,
+            statuses=statuses,
+            created_from=nanoseconds(wanted.createdTimeFrom) if wanted.HasField("createdTimeFrom") else None,
+            created_to=nanoseconds(wanted.createdTimeTo) if wanted.HasField("createdTimeTo") else None,
+            limit=_PURGED_AT_ONCE,
+        )
+        removed = 0
+        while rows := self._runner.store.select(selection):
+            doomed: dict[InstanceKey, InstanceRow] = {}
+            for row in rows:
+                self._collect_doomed(row.key, request.recursive, request.force, doomed)
+            if not doomed:
+                break
+            await self._runner.purge(list(doomed.values()))
+            removed += len(doomed)
+        return removed
+
+    def _collect_doomed(
+        self, key: InstanceKey, recursive: bool, force: bool, doomed: dict[InstanceKey, InstanceRow]
+    ) -> None:
+        if key in doomed:
             return
-        if not live.state.ended and not force:
-            raise not_finished(instance_id)
+        row = self._runner.row(key)
+        if row is None:
+            return
+        if row.ended is None and not force:
+            if row.stalled is not None:
+                raise stalled(key[1], row.stalled_because or "")
+            raise not_finished(key[1])
+        doomed[key] = row
         if recursive:
-            for event in live.state.history:
-                if event.WhichOneof("eventType") == "childWorkflowInstanceCreated":
-                    self._collect_doomed(event.childWorkflowInstanceCreated.instanceId, True, force, doomed)
-        doomed.append(instance_id)
+            live = self._runner.find(key, remember=False)
+            for child in () if live is None else _children(live.state):
+                self._collect_doomed(child, True, force, doomed)
 
     async def history(self, instance_id: str) -> Sequence[pb.HistoryEvent]:
         """The committed history of the current execution."""
         self._check_open()
-        live = self._runner.find(instance_id, remember=False)
+        live = self._runner.find(self._key(instance_id), remember=False)
         if live is None:
-            raise not_found(instance_id)
+            raise nothing_there(f"workflow instance '{instance_id}' not found")
         return list(live.state.history)
+
+    async def capabilities(self) -> Capabilities:
+        """Everything."""
+        return Capabilities(lists=True, stalls=True, detaches=True, extensions=True)
+
+    async def list_ids(self, request: pb.ListInstanceIDsRequest) -> pb.ListInstanceIDsResponse:
+        """Ids of this app's instances, oldest first."""
+        self._check_open()
+        size = request.pageSize or _IDS_PER_PAGE
+        rows = self._runner.store.select(
+            Selection(self._app_id, after=_number(request.continuationToken), limit=size + 1)
+        )
+        token = str(rows[size - 1].number) if len(rows) > size else None
+        return pb.ListInstanceIDsResponse(instanceIds=[row.instance_id for row in rows[:size]], continuationToken=token)
+
+    async def instances(self, request: pb.ListInstancesRequest) -> pb.ListInstancesResponse:
+        """States of this app's instances, newest first."""
+        self._check_open()
+        size = request.pageSize or _STATES_PER_PAGE
+        rows = self._runner.store.select(
+            Selection(
+                self._app_id,
+                statuses=frozenset(request.runtimeStatus),
+                name=request.name,
+                prefix=request.idPrefix,
+                created_from=nanoseconds(request.createdTimeFrom) if request.HasField("createdTimeFrom") else None,
+                created_to=nanoseconds(request.createdTimeTo) if request.HasField("createdTimeTo") else None,
+                after=_number(request.continuationToken),
+                newest_first=True,
+                limit=size + 1,
+            )
+        )
+        return pb.ListInstancesResponse(
+            workflowStates=[describe(row, payloads=request.getInputsAndOutputs) for row in rows[:size]],
+            continuationToken=str(rows[size - 1].number) if len(rows) > size else "",
+        )
+
+    async def rerun(self, request: pb.RerunWorkflowFromEventRequest) -> str:
+        """Starts a new instance in the middle of the history of a finished one."""
+        self._check_open()
+        source_id = request.sourceInstanceID
+        if not source_id:
+            raise invalid("rerun workflow source instance ID is required")
+        new_id = request.newInstanceID or str(uuid.uuid4())
+        if new_id == source_id:
+            raise invalid("rerun workflow instance ID must be different from the original instance ID")
+        source = self._runner.find(self._key(source_id), remember=False)
+        if source is None:
+            raise nothing_there(f"workflow instance does not exist with ID '{source_id}'")
+        if not source.state.ended:
+            raise invalid(f"'{source_id}' is not in a terminal state")
+        if source.state.row.parent is not None:
+            raise invalid(f"'{source_id}': cannot rerun from child-workflows")
+        number = self._runner.store.new_number()
+        new = rerun(source.state, request, new_id, number, self._clock.now(), str(uuid.uuid4()))
+        if self._runner.row(self._key(new_id)) is not None:
+            raise rerun_target_exists(new_id)
+        await self._runner.start_in_the_middle(new.state, new.change, new.messages)
+        return new_id
+
+    async def describe(self) -> pb.DescribeEngineResponse:
+        """This engine."""
+        self._check_open()
+        return pb.DescribeEngineResponse(
+            version=__version__,
+            appId=self._app_id,
+            appIds=sorted({*self._runner.apps(), *self._main._apps}),
+            store=self._name,
+            storeBytes=self._runner.store.size(),
+        )
+
+    async def workers(self) -> Sequence[pb.WorkerInfo]:
+        """This app's workers."""
+        self._check_open()
+        return [
+            pb.WorkerInfo(
+                workerId=worker.offer.worker_id,
+                identity=worker.offer.identity,
+                appId=worker.app_id,
+                connectedAt=timestamp_from_ns(worker.since),
+                turns=len(worker.turns),
+                activities=len(worker.activities),
+                maxTurns=worker.offer.turns,
+                maxActivities=worker.offer.activities,
+            )
+            for worker in sorted(self._runner.app(self._app_id).workers, key=lambda worker: worker.since)
+        ]
+
+    async def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        """Takes a sign of life of an activity."""
+        self._check_open()
+        return self._runner.heartbeat(request)
+
+    @asynccontextmanager
+    async def notices(self, worker_id: str) -> AsyncGenerator[AsyncIterator[pb.Notice], None]:
+        """Tells a worker which of its activities are in vain."""
+        self._check_open()
+        queue = self._runner.open_notices(worker_id)
+
+        async def read() -> AsyncIterator[pb.Notice]:
+            while (notice := await queue.get()) is not None:
+                yield notice
+
+        try:
+            yield read()
+        finally:
+            self._runner.close_notices(worker_id, queue)
+
+    async def refuse(self, item: WorkItem, text: str) -> None:
+        """Takes back an item that is too large for its worker; its instance stands still until that is repaired."""
+        reason = pb.STALLED_REASON_PAYLOAD_SIZE_EXCEEDED
+        if isinstance(item, TurnItem):
+            await self._runner.refuse_turn(self._key(item.instance_id), item.token, reason, text)
+        else:
+            await self._runner.refuse_activity(item.token, reason, text)
+
+    async def abandon(self, token: str, *, turn: bool) -> None:
+        """Takes back an item that its worker does not want."""
+        self._check_open()
+        if turn:
+            self._runner.abandon_turn(token)
+        else:
+            self._runner.abandon_activity(token)
 
     @asynccontextmanager
     async def work_items(self, offer: WorkerOffer) -> AsyncGenerator[AsyncIterator[WorkItem], None]:
         """Subscribes a worker; when it leaves, others get what it had not finished."""
         self._check_open()
-        worker = self._runner.subscribe(offer)
+        worker = self._runner.subscribe(self._app_id, offer)
         try:
             yield worker.items()
         finally:
@@ -203,7 +453,7 @@ class EngineHub:
     async def complete_turn(self, response: pb.WorkflowResponse) -> None:
         """Applies a worker's answer; returns when it is durable."""
         self._check_open()
-        await self._runner.complete_turn(response)
+        await self._runner.complete_turn(self._app_id, response)
 
     async def complete_activity(self, response: pb.ActivityResponse) -> None:
         """Takes an activity's result; returns when it is durable."""
@@ -212,14 +462,41 @@ class EngineHub:
 
     def _get(self, instance_id: str) -> Live:
         self._check_open()
-        live = self._runner.find(instance_id)
+        live = self._runner.find(self._key(instance_id))
         if live is None:
             raise not_found(instance_id)
         return live
 
+    def _get_movable(self, instance_id: str) -> Live:
+        live = self._get(instance_id)
+        self._check_movable(live)
+        return live
+
+    @staticmethod
+    def _check_movable(live: Live) -> None:
+        row = live.state.row
+        if row.stalled is not None and row.ended is None:
+            raise stalled(live.id, row.stalled_because or "")
+
     def _check_open(self) -> None:
-        if self._closed:
+        if self.closed:
             raise unavailable(f"{self.description} is closed.")
+
+
+def _children(state: InstanceState) -> list[InstanceKey]:
+    return [
+        (event.router.targetAppID or state.row.app_id, event.childWorkflowInstanceCreated.instanceId)
+        for event in state.history
+        if event.WhichOneof("eventType") == "childWorkflowInstanceCreated"
+    ]
+
+
+def _number(token: str) -> int:
+    if not token:
+        return 0
+    if not (token.isascii() and token.isdecimal() and len(token) < 19):
+        raise invalid(f"{token!r} is no continuation token of this engine")
+    return int(token)
 
 
 def _reason(request: pb.SuspendRequest | pb.ResumeRequest) -> StringValue | None:

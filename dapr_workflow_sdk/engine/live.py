@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from dapr_workflow_sdk.engine.clock import Alarm
-from dapr_workflow_sdk.engine.state import InboxEvent, InstanceState, TaskKey
+from dapr_workflow_sdk.engine.state import InboxEvent, InstanceKey, InstanceState, TaskKey
 from dapr_workflow_sdk.engine.subscription import Subscription
+from dapr_workflow_sdk.engine.suspicion import Losses
 from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
@@ -40,7 +41,12 @@ class Live:
         turn: Its turn, if it has one now.
         queued: Whether it waits for a worker to take its turn.
         alarms: Alarms of its timers.
-        start_alarm: The alarm of its scheduled start.
+        pause: The alarm that ends a pause after lost workers.
+        worker: Who had its last turn.
+        sent: How much of the history that worker was sent: the generation, and the number of events.
+        losses: How often in a row workers were lost with a turn of it.
+        retry: Whether it may take a turn although it is stalled.
+        committed: Done when everything it was asked to store so far is durable; None if that is nothing.
         waiters: Clients that wait for it.
         acknowledgements: Workers that wait to hear that a result is durable.
     """
@@ -49,7 +55,12 @@ class Live:
     turn: Turn | None = None
     queued: bool = False
     alarms: dict[int, Alarm] = field(default_factory=dict[int, Alarm])
-    start_alarm: Alarm | None = None
+    pause: Alarm | None = None
+    worker: Subscription | None = None
+    sent: tuple[int, int] = (0, 0)
+    losses: Losses = field(default_factory=Losses)
+    retry: bool = False
+    committed: asyncio.Future[None] | None = None
     waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(
         default_factory=list[tuple[Milestone, "asyncio.Future[None]"]]
     )
@@ -59,6 +70,25 @@ class Live:
     def id(self) -> str:
         """Id of the instance."""
         return self.state.row.instance_id
+
+    @property
+    def key(self) -> InstanceKey:
+        """What the instance is known by."""
+        return self.state.row.key
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing goes on around it, so that what the store has of it is all there is."""
+        state = self.state
+        return (
+            self.turn is None
+            and not self.queued
+            and not state.inbox
+            and not state.tasks
+            and not self.waiters
+            and not self.acknowledgements
+            and (self.committed is None or self.committed.done())
+        )
 
     def acknowledge(self, keys: list[TaskKey]) -> None:
         """Tells workers that their results are durable."""
@@ -78,9 +108,9 @@ class Live:
         for alarm in self.alarms.values():
             alarm.cancel()
         self.alarms = {}
-        if self.start_alarm is not None:
-            self.start_alarm.cancel()
-            self.start_alarm = None
+        if self.pause is not None:
+            self.pause.cancel()
+            self.pause = None
 
     def abandon(self, error: Exception) -> None:
         """Tells everybody who waits that it was in vain."""

@@ -13,15 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from dapr_workflow_sdk.engine.activity_queue import ActivityQueue, ActivityRun
+from dapr_workflow_sdk.engine.activity_run import ActivityRun
+from dapr_workflow_sdk.engine.app_queue import AppQueue
 from dapr_workflow_sdk.engine.clock import Clock
 from dapr_workflow_sdk.engine.committer import Committer
 from dapr_workflow_sdk.engine.live import Live, Turn, is_terminated, reached
-from dapr_workflow_sdk.engine.state import Change, InstanceRow, InstanceState
+from dapr_workflow_sdk.engine.resting import RestingInstances
+from dapr_workflow_sdk.engine.running_activities import RunningActivities
+from dapr_workflow_sdk.engine.state import START_TIMER, Change, InstanceKey, InstanceRow, InstanceState, TaskKey
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.transitions import (
@@ -29,12 +31,16 @@ from dapr_workflow_sdk.engine.transitions import (
     Message,
     accept,
     accept_unstored,
+    beat,
     conclude,
     create,
     drop_task,
     event_at,
+    reason_to_stall,
     refused_child,
+    stall,
     store_unstored,
+    unstall,
     wants,
 )
 from dapr_workflow_sdk.taskhub.failures import already_exists, unavailable
@@ -46,55 +52,81 @@ logger = logging.getLogger("dapr_workflow_sdk.engine")
 
 # After a failed commit (a full disk, say) the engine waits this long, in seconds, before it tries again.
 _RECOVERY_PAUSE = 0.5
+# So many instances at rest stay in memory.
+_MOST_RESTING = 2000
 
 
 class InstanceRunner:
     """Runs the instances of one store with the workers that subscribe."""
 
-    def __init__(self, store: Store, clock: Clock, app_id: str, description: str) -> None:
-        """Does nothing until `open`."""
+    def __init__(self, store: Store, clock: Clock, description: str, *, lease: int = 0) -> None:
+        """Does nothing until `open`.
+
+        Args:
+            store: What keeps the instances.
+            clock: Where the time comes from.
+            description: Where this is, for messages.
+            lease: How long a worker may have an activity without a sign of life, in nanoseconds; 0 for ever.
+        """
         self.description = description
-        self._store = store
+        self.store = store
         self._clock = clock
-        self._app_id = app_id
+        self._lease = lease
         self._committer = Committer(store, self._on_commit_failed, self._look_for_idleness)
-        self._live: dict[str, Live] = {}
-        self._turns: deque[Live] = deque()
+        self._live: dict[InstanceKey, Live] = {}
+        self._apps: dict[str, AppQueue] = {}
+        self._resting = RestingInstances(store, clock, _MOST_RESTING, self.find)
+        self._running = RunningActivities()
         self._turns_out = 0
-        self._activities = ActivityQueue()
-        self._workers: deque[Subscription] = deque()
+        self._stalled: set[InstanceKey] = set()
+        self._notices: dict[str, asyncio.Queue[pb.Notice | None]] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._purging: set[str] = set()
+        self._purging: set[InstanceKey] = set()
         self._waiting_clients = 0
         self._idle_check: asyncio.Handle | None = None
         self._closed = False
+        self.on_ended: Callable[[InstanceRow], None] = lambda _: None
 
-    @property
-    def worker_count(self) -> int:
-        """How many workers are subscribed."""
-        return len(self._workers)
+    def app(self, app_id: str) -> AppQueue:
+        """What waits for the workers of an app."""
+        queue = self._apps.get(app_id)
+        if queue is None:
+            queue = self._apps[app_id] = AppQueue(app_id)
+        return queue
+
+    def apps(self) -> list[str]:
+        """Apps that have instances or workers."""
+        return sorted({*self.store.apps(), *(app_id for app_id, queue in self._apps.items() if queue.workers)})
 
     def open(self) -> None:
         """Takes up what an earlier engine left unfinished in the store."""
-        unfinished = self._store.unfinished()
-        for instance_id in unfinished:
-            self.find(instance_id)
+        unfinished = self.store.ready(self._clock.now())
+        for key in unfinished:
+            self.find(key)
+        self._resting.watch_stored_timers()
         if unfinished:
             logger.info("Took up %d unfinished instances from %s", len(unfinished), self.description)
 
     def _take_up(self, live: Live) -> None:
         for timer, fire_at in live.state.timers.items():
             self._set_alarm(live, timer, fire_at)
-        for key, request in live.state.tasks.items():
-            self._activities.add(live.id, key, request)
-        self._schedule_start(live)
+        if live.state.row.stalled is not None:
+            self._stalled.add(live.key)
+        if live.state.row.stalled != pb.STALLED_REASON_WORKER_LOST:
+            live.retry = True
+            for key, request in live.state.tasks.items():
+                self._put_activity(live, key, request)
         self.make_ready(live)
 
     async def close(self) -> None:
         """Ends all subscriptions and makes everything durable."""
         self._closed = True
-        for worker in self._workers:
-            worker.end()
+        for queue in self._apps.values():
+            for worker in queue.workers:
+                worker.end()
+        for notices in self._notices.values():
+            notices.put_nowait(None)
+        self._resting.close()
         for live in self._live.values():
             live.silence()
             live.abandon(unavailable(f"{self.description} was closed while somebody waited."))
@@ -104,29 +136,42 @@ class InstanceRunner:
 
     # ---- instances -----------------------------------------------------------------------------------------
 
-    def find(self, instance_id: str, *, remember: bool = True) -> Live | None:
+    def find(self, key: InstanceKey, *, remember: bool = True) -> Live | None:
         """An instance, loaded from the store if need be; `remember` keeps an unfinished one in memory then."""
-        live = self._live.get(instance_id)
+        live = self._live.get(key)
         if live is None:
-            state = None if instance_id in self._purging else self._store.load(instance_id)
+            state = None if key in self._purging else self.store.load(key)
             if state is None:
                 return None
             live = Live(state)
             if remember and (not state.ended or state.tasks):
-                self._live[instance_id] = live
+                self._live[key] = live
                 self._take_up(live)
+                if live.rests:
+                    self._let_rest(live)
         return live
 
-    def row(self, instance_id: str) -> InstanceRow | None:
+    def row(self, key: InstanceKey) -> InstanceRow | None:
         """The scalar part of an instance, without loading the rest."""
-        live = self._live.get(instance_id)
+        live = self._live.get(key)
         if live is not None:
             return live.state.row
-        return None if instance_id in self._purging else self._store.row(instance_id)
+        return None if key in self._purging else self.store.row(key)
+
+    def _let_rest(self, live: Live) -> None:
+        for leaving in self._resting.rest(live):
+            del self._live[leaving.key]
+            leaving.silence()
+            self._resting.watch_timers(min(leaving.state.timers.values(), default=None))
 
     def _commit(self, changes: Sequence[Change]) -> Coroutine[Any, Any, None]:
         """Submits changes at once; what it returns waits until they are durable."""
-        return self._durable(self._committer.submit(changes))
+        committed = self._committer.submit(changes)
+        for change in changes:
+            live = self._live.get(change.key)
+            if live is not None:
+                live.committed = committed
+        return self._durable(committed)
 
     async def _durable(self, committed: asyncio.Future[None]) -> None:
         try:
@@ -134,55 +179,71 @@ class InstanceRunner:
         except Exception as error:
             raise unavailable(f"{self.description} could not store what was to happen: {error}") from error
 
-    async def purge(self, instance_ids: Sequence[str]) -> None:
+    async def purge(self, rows: Sequence[InstanceRow]) -> None:
         """Removes instances, all or none; returns when that is durable."""
-        for instance_id in instance_ids:
-            self._forget(instance_id)
+        for row in rows:
+            self._forget(row.key)
         # Until the store has forgotten them, they must not be read from it again.
-        self._purging.update(instance_ids)
-        await self._whatever_callers_do(self._purge(instance_ids))
+        self._purging.update(row.key for row in rows)
+        await self._whatever_callers_do(self._purge(rows))
 
-    async def _purge(self, instance_ids: Sequence[str]) -> None:
+    async def _purge(self, rows: Sequence[InstanceRow]) -> None:
         try:
-            await self._commit([Change(instance_id, None) for instance_id in instance_ids])
+            await self._commit([Change(row.key, row.number, removed=True) for row in rows])
         finally:
-            self._purging.difference_update(instance_ids)
+            self._purging.difference_update(row.key for row in rows)
 
-    def create(self, instance_id: str, started: pb.HistoryEvent, now: int) -> tuple[Live, Change]:
+    def create(
+        self, key: InstanceKey, started: pb.HistoryEvent, now: int, propagated: pb.PropagatedHistory | None = None
+    ) -> tuple[Live, Change]:
         """Makes an instance, or raises `WorkflowAlreadyExistsError`; the change is for the caller to commit."""
-        generation = 1
-        live = self._live.get(instance_id)
-        row = self.row(instance_id)
+        generation, number = 1, 0
+        row = self.row(key)
         if row is not None:
             if row.ended is None:
-                raise already_exists(instance_id)
-            generation = row.generation + 1
-        state, change = create(started, now, generation)
+                raise already_exists(key[1])
+            generation, number = row.generation + 1, row.number
+        state, change = create(key[0], number or self.store.new_number(), started, now, generation, propagated)
+        return self.adopt(state), change
+
+    def adopt(self, state: InstanceState) -> Live:
+        """Takes a new instance into memory, in the place of a finished one of the same id if there is one."""
+        live = self._live.get(state.row.key)
         if live is None:
-            live = self._live[instance_id] = Live(state)
+            live = self._live[state.row.key] = Live(state)
         else:
             # Activities that an earlier run left behind still run, so their rows stay known.
             state.tasks.update(live.state.tasks)
+            live.silence()
             live.state = state
-        self._schedule_start(live)
-        return live, change
+        for timer, fire_at in state.timers.items():
+            self._set_alarm(live, timer, fire_at)
+        return live
 
-    def _schedule_start(self, live: Live) -> None:
-        scheduled = live.state.row.scheduled
-        if scheduled is not None and live.state.row.started is None:
-            live.start_alarm = self._clock.call_at(scheduled, lambda: self._begin_scheduled(live))
-
-    async def start(self, instance_id: str, started: pb.HistoryEvent, now: int) -> None:
+    async def start(self, key: InstanceKey, started: pb.HistoryEvent, now: int) -> None:
         """Makes an instance and lets it run; returns when it is durable."""
-        live, change = self.create(instance_id, started, now)
+        live, change = self.create(key, started, now)
         committed = self._commit([change])
         self.make_ready(live)
         await committed
 
-    def _begin_scheduled(self, live: Live) -> None:
-        live.start_alarm = None
-        self.make_ready(live)
-        self._look_for_idleness()
+    async def start_in_the_middle(self, state: InstanceState, change: Change, messages: Sequence[Message]) -> None:
+        """Lets an instance run that begins with a history; returns when it is durable."""
+        live = self.adopt(state)
+        changes = [change]
+        woken = [live]
+        now = self._clock.now()
+        for message in messages:
+            self._pass_on(live, message, now, changes, woken)
+        await self._whatever_callers_do(self._start_in_the_middle(live, changes, woken))
+
+    async def _start_in_the_middle(self, live: Live, changes: list[Change], woken: list[Live]) -> None:
+        await self._commit(changes)
+        for key, request in live.state.tasks.items():
+            self._put_activity(live, key, request)
+        for other in woken:
+            self.make_ready(other)
+        self._pump()
 
     async def deliver(self, live: Live, event: pb.HistoryEvent) -> None:
         """Puts an event into an inbox; returns when it is durable."""
@@ -190,15 +251,28 @@ class InstanceRunner:
         self.make_ready(live)
         await committed
 
-    def _forget(self, instance_id: str) -> None:
-        live = self._live.pop(instance_id, None)
+    async def take_up_again(self, live: Live) -> None:
+        """Lets a stalled instance go on; returns when that is durable."""
+        self._stalled.discard(live.key)
+        live.losses.count = 0
+        committed = self._commit([unstall(live.state)])
+        for key, request in live.state.tasks.items():
+            if not any(True for _ in self._running.of(live.key, [key])):
+                self._put_activity(live, key, request)
+        self.make_ready(live)
+        self._pump()
+        await committed
+
+    def _forget(self, key: InstanceKey) -> None:
+        live = self._live.pop(key, None)
+        self._resting.forget(key)
+        self._stalled.discard(key)
         if live is None:
             return
+        self._tell_workers(live, "the instance was purged")
         live.silence()
         if live.turn is not None:
-            if live.turn.worker is not None:
-                live.turn.worker.turns.discard(live.id)
-            self._end_turn(live)
+            self._take_turn_away(live)
         live.state.inbox = []
         live.acknowledge(list(live.acknowledgements))
         for _, waiter in live.waiters:
@@ -206,9 +280,15 @@ class InstanceRunner:
                 waiter.set_result(None)
 
     def _let_go(self, live: Live) -> None:
-        """Drops an instance from memory once nothing can happen to it any more."""
-        if live.state.ended and not live.state.tasks and self._live.get(live.id) is live:
-            del self._live[live.id]
+        """Drops an instance from memory once nothing can happen to it any more, or not for long."""
+        if self._live.get(live.key) is not live:
+            return
+        if not live.state.ended:
+            if live.rests:
+                self._let_rest(live)
+        elif not live.state.tasks:
+            del self._live[live.key]
+            self._resting.forget(live.key)
 
     async def wait_for(self, live: Live, until: Milestone) -> None:
         """Waits until an instance has come so far."""
@@ -226,83 +306,153 @@ class InstanceRunner:
 
     # ---- workers -------------------------------------------------------------------------------------------
 
-    def subscribe(self, offer: WorkerOffer) -> Subscription:
+    def subscribe(self, app_id: str, offer: WorkerOffer) -> Subscription:
         """Adds a worker."""
-        worker = Subscription(offer)
-        self._workers.append(worker)
+        worker = Subscription(app_id, offer, self._clock.now(), on_read=self._pump)
+        self.app(app_id).workers.append(worker)
+        for key in [key for key in self._stalled if key[0] == app_id]:
+            # Perhaps this worker has the code that was missing.
+            live = self.find(key)
+            if live is not None and live.state.row.stalled != pb.STALLED_REASON_WORKER_LOST:
+                live.retry = True
+                self.make_ready(live)
         self._pump()
         return worker
 
     def unsubscribe(self, worker: Subscription) -> None:
         """Removes a worker, and gives what it had to others."""
-        self._workers.remove(worker)
+        queue = self.app(worker.app_id)
+        queue.workers.remove(worker)
+        worker.gone = True
         if self._closed:
             return
-        for instance_id in worker.turns:
-            live = self._live.get(instance_id)
+        for key in list(worker.turns):
+            live = self._live.get(key)
             if live is not None and live.turn is not None and live.turn.worker is worker:
-                self._end_turn(live)
-                self.make_ready(live)
-        self._activities.take_back(worker)
-        if not self._workers:
+                self._take_turn_away(live)
+                self._lost_with_turn(live)
+        for run in self._running.at(worker):
+            self._running.take_away(run)
+            self._lost_with_activity(run)
+        if not queue.workers:
             # Nobody is there to take a turn: what was not stored is stored now, and its senders are answered.
-            for live in list(self._live.values()):
+            for live in [live for live in self._live.values() if live.key[0] == worker.app_id]:
                 if not self._end_without_worker(live):
                     self._store_unstored(live)
         self._pump()
 
+    def _lost_with_turn(self, live: Live) -> None:
+        live.losses.count += 1
+        if live.losses.too_many:
+            text = (
+                f"A worker was lost {live.losses.count} times in a row while it had a turn of this instance. Look "
+                "into its log, repair the cause, and resume the instance."
+            )
+            self.in_background(self._stall(live, pb.STALLED_REASON_WORKER_LOST, text))
+        elif live.losses.pause:
+            at = self._clock.now() + live.losses.pause
+            live.pause = self._clock.call_at(at, lambda: self._end_pause(live))
+        else:
+            self.make_ready(live)
+
+    def _end_pause(self, live: Live) -> None:
+        live.pause = None
+        if self._live.get(live.key) is live:
+            self.make_ready(live)
+            self._look_for_idleness()
+
+    def _lost_with_activity(self, run: ActivityRun) -> None:
+        run.losses.count += 1
+        live = self._live.get(run.instance)
+        if live is not None and run.losses.too_many:
+            name = run.request.name
+            text = (
+                f"A worker was lost {run.losses.count} times in a row while it ran activity {name!r} (call "
+                f"{run.key[1]}) of this instance. Look into its log, repair the cause, and resume the instance."
+            )
+            self._running.finish(run)
+            self.in_background(self._stall(live, pb.STALLED_REASON_WORKER_LOST, text))
+        elif run.losses.pause:
+            run.alarm = self._clock.call_at(self._clock.now() + run.losses.pause, lambda: self._send_again(run))
+        else:
+            self.app(run.app_id).put_activity(run, first=True)
+
+    def _send_again(self, run: ActivityRun) -> None:
+        run.alarm = None
+        self.app(run.app_id).put_activity(run)
+        self._pump()
+
     def _pump(self) -> None:
         """Sends out what workers have room for."""
-        while self._turns:
-            worker = self._next_worker("turn")
-            if worker is None:
-                break
-            live = self._turns.popleft()
-            live.queued = False
-            if live.turn is None and self._live.get(live.id) is live and self._may_run(live.state):
-                self._send_turn(live, worker)
-        while self._activities.waiting:
-            worker = self._next_worker("activity")
-            if worker is None:
-                break
-            self._activities.send_next(worker)
+        for queue in self._apps.values():
+            while queue.turns:
+                worker = queue.worker_for_turn(queue.turns[0])
+                if worker is None:
+                    break
+                self._send_queued_turn(queue.turns.popleft(), worker)
+            while queue.activities:
+                worker = queue.worker_for_activity()
+                if worker is None:
+                    break
+                self._send_activity(queue.activities.popleft(), worker)
+            for _ in range(len(queue.suspects)):
+                suspect = queue.suspects.popleft()
+                worker = queue.worker_for_suspect(suspect)
+                if worker is None:
+                    queue.suspects.append(suspect)
+                elif isinstance(suspect, Live):
+                    self._send_queued_turn(suspect, worker)
+                else:
+                    self._send_activity(suspect, worker)
         self._look_for_idleness()
-
-    def _next_worker(self, kind: str) -> Subscription | None:
-        for _ in range(len(self._workers)):
-            worker = self._workers[0]
-            self._workers.rotate(-1)
-            if worker.takes_turns if kind == "turn" else worker.takes_activities:
-                return worker
-        return None
 
     # ---- turns ---------------------------------------------------------------------------------------------
 
     def make_ready(self, live: Live) -> None:
         """Queues an instance for a turn if it has something to take one for."""
-        if live.turn is not None or not self._may_run(live.state):
+        if live.turn is not None or not self._may_run(live):
             return
-        if not self._workers:
+        queue = self.app(live.key[0])
+        if not queue.workers:
             if self._end_without_worker(live):
                 return
             self._store_unstored(live)
-        if live.queued:
+        if live.queued or live.pause is not None:
             return
         live.queued = True
-        self._turns.append(live)
+        queue.put_turn(live)
         self._pump()
 
-    def _may_run(self, state: InstanceState) -> bool:
+    def _may_run(self, live: Live) -> bool:
+        state = live.state
         if not state.inbox or state.ended:
             return False
-        if state.row.started is None and state.row.scheduled is not None and self._clock.now() < state.row.scheduled:
+        row = state.row
+        if row.stalled is not None and not live.retry:
+            return False
+        if row.started is None and row.scheduled is not None and self._clock.now() < row.scheduled:
             return is_terminated(state)
         return True
 
+    def _send_queued_turn(self, live: Live, worker: Subscription) -> None:
+        live.queued = False
+        if live.turn is None and self._live.get(live.key) is live and self._may_run(live):
+            self._send_turn(live, worker)
+
     def _send_turn(self, live: Live, worker: Subscription) -> None:
         turn = self._begin_turn(live, worker)
-        worker.turns.add(live.id)
-        worker.send(TurnItem(live.id, live.state.history, turn.new, turn.token))
+        worker.turns.add(live.key)
+        if live.losses.suspicious:
+            worker.suspect = live
+        history, cached = live.state.history, 0
+        if worker.offer.stateful:
+            generation = live.state.row.generation
+            if live.worker is worker and live.sent[0] == generation:
+                cached = live.sent[1]
+            live.sent = (generation, len(history))
+            history = history[cached:]
+        live.worker = worker
+        worker.send(TurnItem(live.id, history, turn.new, turn.token, cached, live.state.row.propagated))
 
     def _begin_turn(self, live: Live, worker: Subscription | None) -> Turn:
         marker = event_at(self._clock.now())
@@ -310,6 +460,7 @@ class InstanceRunner:
         taken = list(live.state.inbox)
         turn = Turn(uuid.uuid4().hex, taken, [marker, *(item.event for item in taken)], worker)
         live.turn = turn
+        live.retry = False
         self._turns_out += 1
         return turn
 
@@ -317,21 +468,85 @@ class InstanceRunner:
         live.turn = None
         self._turns_out -= 1
 
-    async def complete_turn(self, response: pb.WorkflowResponse) -> None:
+    def _leave_worker(self, live: Live, turn: Turn) -> None:
+        worker = turn.worker
+        if worker is not None:
+            worker.turns.discard(live.key)
+            if worker.suspect is live:
+                worker.suspect = None
+
+    def _take_turn_away(self, live: Live) -> None:
+        if live.turn is not None:
+            self._leave_worker(live, live.turn)
+            self._end_turn(live)
+
+    async def _stall(self, live: Live, reason: pb.StalledReason, text: str) -> None:
+        """Lets an instance stand still, with what it has in its inbox, until somebody repairs the cause."""
+        self._stalled.add(live.key)
+        change = stall(live.state, reason, text, self._clock.now())
+        live.retry = False
+        if change is not None:
+            logger.warning("%s %s stalled: %s", live.state.row.name, live.id, text)
+            await self._commit([change])
+        self._store_unstored(live)
+        live.tell_waiters()
+        self._look_for_idleness()
+
+    async def refuse_turn(self, key: InstanceKey, token: str, reason: pb.StalledReason, text: str) -> None:
+        """Takes back a turn that cannot be sent to its worker, and lets the instance stand still."""
+        live = self._live.get(key)
+        if live is not None and live.turn is not None and live.turn.token == token and not live.turn.answered:
+            self._take_turn_away(live)
+            await self._stall(live, reason, text)
+            self._pump()
+
+    async def refuse_activity(self, token: str, reason: pb.StalledReason, text: str) -> None:
+        """Takes back an activity that cannot be sent to its worker, and lets the instance stand still."""
+        run = self._running.of_token(token)
+        live = None if run is None else self._live.get(run.instance)
+        if run is not None and live is not None:
+            self._running.finish(run)
+            await self._stall(live, reason, text)
+            self._pump()
+
+    def abandon_turn(self, token: str) -> None:
+        """Takes a turn back from a worker that does not want it, for another one."""
+        for live in self._live.values():
+            if live.turn is not None and live.turn.token == token and not live.turn.answered:
+                self._take_turn_away(live)
+                self.make_ready(live)
+                return
+
+    def abandon_activity(self, token: str) -> None:
+        """Takes an activity back from a worker that does not want it, for another one."""
+        run = self._running.of_token(token)
+        if run is not None and run.worker is not None:
+            self._running.take_away(run)
+            self.app(run.app_id).put_activity(run)
+            self._pump()
+
+    async def complete_turn(self, app_id: str, response: pb.WorkflowResponse) -> None:
         """Applies a worker's answer; returns when it is durable."""
-        live = self._live.get(response.instanceId)
+        live = self._live.get((app_id, response.instanceId))
         turn = None if live is None else live.turn
         if live is None or turn is None or turn.answered or response.completionToken not in ("", turn.token):
             logger.debug("Ignored the answer to a turn of %s that is not running.", response.instanceId)
             return
-        if turn.worker is not None:
-            turn.worker.turns.discard(live.id)
+        self._leave_worker(live, turn)
         await self._whatever_callers_do(self._conclude(live, turn, response))
 
     async def _conclude(self, live: Live, turn: Turn, response: pb.WorkflowResponse) -> None:
         turn.answered = True
+        live.losses.count = 0
+        reason = reason_to_stall(live.state, response)
+        if reason is not None:
+            self._end_turn(live)
+            await self._stall(live, *reason)
+            self._pump()
+            return
+        self._stalled.discard(live.key)
         now = self._clock.now()
-        conclusion = conclude(live.state, turn.taken, turn.new, response, now, self._app_id, str(uuid.uuid4()))
+        conclusion = conclude(live.state, turn.taken, turn.new, response, now, str(uuid.uuid4()))
         changes = [conclusion.change]
         woken = [live]
         for message in conclusion.messages:
@@ -342,6 +557,8 @@ class InstanceRunner:
         for other in woken:
             self.make_ready(other)
         self._pump()
+        for other in woken:
+            self._let_go(other)
 
     def _pass_on(self, sender: Live, message: Message, now: int, changes: list[Change], woken: list[Live]) -> None:
         """Delivers a message between two instances in the sender's own transaction."""
@@ -351,15 +568,16 @@ class InstanceRunner:
             target = self.find(message.target)
             if target is not None and not target.state.ended:
                 if started.HasField("parentInstance"):
-                    refusal = refused_child(started.parentInstance.taskScheduledId, message.target, now)
+                    refusal = refused_child(started.parentInstance.taskScheduledId, message.target[1], now)
                     if wants(sender.state, refusal):
                         changes.append(accept(sender.state, refusal))
                 else:
-                    logger.warning("%s: detached workflow %s already runs.", sender.id, message.target)
+                    logger.warning("%s: detached workflow %s already runs.", sender.id, message.target[1])
                 return
-            target, change = self.create(message.target, message.event, now)
+            target, change = self.create(message.target, message.event, now, message.propagated)
             changes.append(change)
             woken.append(target)
+            self._warn_if_nobody_works(message.target[0], sender)
             return
         target = self.find(message.target)
         if target is None or target.state.ended:
@@ -370,21 +588,34 @@ class InstanceRunner:
             changes.append(accept(target.state, message.event))
             woken.append(target)
 
+    def _warn_if_nobody_works(self, app_id: str, caller: Live) -> None:
+        if app_id != caller.key[0] and not self.app(app_id).workers:
+            logger.warning(
+                "%s %s calls app %r, of which no worker is connected to %s; the call waits for one.",
+                caller.state.row.name,
+                caller.id,
+                app_id,
+                self.description,
+            )
+
     def _after_turn(self, live: Live, turn: Turn, conclusion: Conclusion) -> None:
         change = conclusion.change
         if live.turn is turn:
             self._end_turn(live)
         live.acknowledge(change.tasks_removed)
         for key, request in conclusion.activities:
-            self._activities.add(live.id, key, request)
+            self._put_activity(live, key, request)
         for timer in [number for number in live.alarms if number not in live.state.timers]:
             live.alarms.pop(timer).cancel()
         for timer, fire_at in change.timers_added:
             self._set_alarm(live, timer, fire_at)
         live.tell_waiters()
-        if live.state.ended:
+        row = live.state.row
+        if row.ended is not None:
             live.silence()
-        self._let_go(live)
+            if row.ended == pb.WORKFLOW_STATUS_TERMINATED and live.state.tasks:
+                self._tell_workers(live, "the instance was terminated")
+            self.on_ended(row)
 
     def _end_without_worker(self, live: Live) -> bool:
         """Ends a terminated instance by the engine alone when no worker is there to do it."""
@@ -393,27 +624,105 @@ class InstanceRunner:
         turn = self._begin_turn(live, None)
         status = text_of(live.state.row.custom_status)
         answer = pb.WorkflowResponse(instanceId=live.id, customStatus=status, completionToken=turn.token)
-        self._in_background(self._conclude(live, turn, answer))
+        self.in_background(self._conclude(live, turn, answer))
         return True
 
     # ---- timers and activities -----------------------------------------------------------------------------
+
+    def _put_activity(self, live: Live, key: TaskKey, request: pb.ActivityRequest) -> None:
+        app_id = request.targetAppId or live.key[0]
+        run = ActivityRun(live.key, key, request, app_id, lease=self._lease)
+        self.app(app_id).put_activity(run)
+        self._warn_if_nobody_works(app_id, live)
+
+    def _send_activity(self, run: ActivityRun, worker: Subscription) -> None:
+        self._running.send(run, worker)
+        self._renew_lease(run)
+
+    def _renew_lease(self, run: ActivityRun) -> None:
+        run.quiet()
+        if run.lease:
+            token = run.token
+            run.alarm = self._clock.call_at(self._clock.now() + run.lease, lambda: self._lease_over(run, token))
+
+    def _lease_over(self, run: ActivityRun, token: str) -> None:
+        run.alarm = None
+        if run.token != token or run.worker is None:
+            return
+        logger.warning(
+            "Activity %s (call %d) of %s has given no sign of life for %g s; another worker gets it.",
+            run.request.name,
+            run.key[1],
+            run.instance[1],
+            run.lease / 1e9,
+        )
+        self._running.take_away(run)
+        self._lost_with_activity(run)
+        self._pump()
+
+    def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        """Takes a sign of life of an activity, and keeps its details for the next try."""
+        run = self._running.find(request.instanceId, request.taskId, request.completionToken)
+        if run is None or run.worker is None:
+            return pb.HeartbeatResponse(lost=True)
+        if request.timeoutSeconds > 0:
+            run.lease = int(request.timeoutSeconds * 1e9)
+        self._renew_lease(run)
+        live = self._live.get(run.instance)
+        if live is None or self._is_in_vain(live, run.key):
+            return pb.HeartbeatResponse(cancelled=True)
+        if request.HasField("details"):
+            kept = beat(live.state, run.key, request.details.value)
+            if kept is not None:
+                run.request, change = kept
+                self.in_background(self._commit([change]))
+        return pb.HeartbeatResponse()
+
+    @staticmethod
+    def _is_in_vain(live: Live, key: TaskKey) -> bool:
+        row = live.state.row
+        return row.ended == pb.WORKFLOW_STATUS_TERMINATED or key[0] != row.generation
+
+    def open_notices(self, worker_id: str) -> asyncio.Queue[pb.Notice | None]:
+        """Begins to tell a worker which of its activities are in vain."""
+        self._notices[worker_id] = asyncio.Queue()
+        return self._notices[worker_id]
+
+    def close_notices(self, worker_id: str, queue: asyncio.Queue[pb.Notice | None]) -> None:
+        """Stops telling it."""
+        if self._notices.get(worker_id) is queue:
+            del self._notices[worker_id]
+
+    def _tell_workers(self, live: Live, reason: str) -> None:
+        for run in self._running.of(live.key, live.state.tasks):
+            notices = self._notices.get(run.worker.offer.worker_id) if run.worker is not None else None
+            if notices is not None:
+                notices.put_nowait(pb.Notice(completionToken=run.token, reason=reason))
 
     def _set_alarm(self, live: Live, timer: int, fire_at: int) -> None:
         live.alarms[timer] = self._clock.call_at(fire_at, lambda: self._fire(live, timer, fire_at))
 
     def _fire(self, live: Live, timer: int, fire_at: int) -> None:
         live.alarms.pop(timer, None)
+        if timer == START_TIMER:
+            self.make_ready(live)
+            self._look_for_idleness()
+            return
         event = event_at(self._clock.now())
         event.timerFired.CopyFrom(pb.TimerFiredEvent(fireAt=timestamp_from_ns(fire_at), timerId=timer))
-        if self._live.get(live.id) is live and wants(live.state, event):
+        if self._live.get(live.key) is live and wants(live.state, event):
             accept_unstored(live.state, event, timer=timer)
             self.make_ready(live)
         self._look_for_idleness()
 
     async def complete_activity(self, response: pb.ActivityResponse) -> None:
         """Takes an activity's result; returns when it is durable."""
-        run = self._activities.take_result(response)
-        live = None if run is None else self._live.get(run.instance_id)
+        run = self._running.find(response.instanceId, response.taskId, response.completionToken)
+        if run is not None:
+            if run.worker is None:
+                self.app(run.app_id).withdraw(run)
+            self._running.finish(run)
+        live = None if run is None else self._live.get(run.instance)
         if run is None or live is None:
             logger.debug("Ignored the result of activity %d of %s.", response.taskId, response.instanceId)
             self._pump()
@@ -428,7 +737,8 @@ class InstanceRunner:
         acknowledgement: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         live.acknowledgements[run.key] = acknowledgement
         self.make_ready(live)
-        if not self._workers:
+        if live.turn is None and (live.pause is not None or not live.queued or not self.app(live.key[0]).workers):
+            # No turn is going to take it soon.
             self._store_unstored(live)
         self._pump()
         await acknowledgement
@@ -463,7 +773,7 @@ class InstanceRunner:
             return
         change = store_unstored(live.state)
         if change is not None:
-            self._in_background(self._commit_and_acknowledge(live, change))
+            self.in_background(self._commit_and_acknowledge(live, change))
 
     async def _commit_and_acknowledge(self, live: Live, change: Change) -> None:
         await self._commit([change])
@@ -471,7 +781,8 @@ class InstanceRunner:
 
     # ---- housekeeping --------------------------------------------------------------------------------------
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Lets something happen that nobody waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._finished)
@@ -485,7 +796,7 @@ class InstanceRunner:
 
     async def _whatever_callers_do(self, work: Coroutine[Any, Any, None]) -> None:
         """Finishes a step whose commit is on its way also when its caller goes away, as a broken gRPC call does."""
-        await asyncio.shield(self._in_background(work))
+        await asyncio.shield(self.in_background(work))
 
     def _look_for_idleness(self) -> None:
         if self._clock.jumps and self._waiting_clients and self._idle_check is None:
@@ -496,8 +807,8 @@ class InstanceRunner:
         if (
             self._waiting_clients
             and not self._closed
-            and not self._turns
-            and self._activities.empty
+            and all(queue.empty for queue in self._apps.values())
+            and not len(self._running)
             and not self._committer.busy
             and not self._turns_out
         ):
@@ -508,28 +819,33 @@ class InstanceRunner:
         logger.critical("%s could not commit: %s. Unfinished steps are taken back.", self.description, error)
         lost = list(self._live.values())
         self._live = {}
+        self._stalled.clear()
         self._turns_out = 0
-        self._turns.clear()
-        self._activities.clear()
+        self._running.clear()
         for live in lost:
             live.silence()
+            self._resting.forget(live.key)
             for acknowledgement in live.acknowledgements.values():
                 if not acknowledgement.done():
                     acknowledgement.set_exception(unavailable(f"{self.description} could not commit: {error}"))
                     acknowledgement.exception()
-        for worker in self._workers:
-            worker.turns.clear()
-            worker.activities.clear()
+        for queue in self._apps.values():
+            queue.clear()
+            for worker in queue.workers:
+                worker.turns.clear()
+                worker.activities.clear()
+                worker.suspect = None
         asyncio.get_running_loop().call_later(_RECOVERY_PAUSE, self._recover, lost)
 
     def _recover(self, lost: Sequence[Live]) -> None:
         if self._closed:
             return
-        for instance_id in self._store.unfinished():
-            self.find(instance_id)
+        for key in self.store.ready(self._clock.now()):
+            self.find(key)
+        self._resting.watch_stored_timers()
         for before in lost:
             for until, waiter in before.waiters:
-                live = self.find(before.id)
+                live = self.find(before.key)
                 if live is None or reached(live.state, until):
                     if not waiter.done():
                         waiter.set_result(None)

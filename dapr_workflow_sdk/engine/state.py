@@ -10,14 +10,29 @@ from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
 # Activities are known by the generation that called them and the number of the call: numbers start over with every
 # generation, and results of an older one must not be taken for results of the current one.
 TaskKey = tuple[int, int]
+# Instances are known by the app they belong to and an id that is unique within it.
+InstanceKey = tuple[str, str]
+# The timer of a scheduled start; calls have numbers from 0.
+START_TIMER = -1
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceRow:
-    """The scalar part of an instance, as a store keeps it. Times are nanoseconds since 1970."""
+    """The scalar part of an instance, as a store keeps it. Times are nanoseconds since 1970.
 
+    Attributes:
+        number: What a store calls the instance; never given twice.
+        app_id: The app whose workers run it.
+        stalled: Why it stands still until somebody repairs that, a `pb.StalledReason`; None if it does not.
+        stalled_because: The same in words.
+        propagated: Histories that its caller handed down to it.
+    """
+
+    number: int
+    app_id: str
     instance_id: str
     name: str
+    version: str | None
     execution_id: str
     generation: int
     created: int
@@ -27,17 +42,27 @@ class InstanceRow:
     scheduled: int | None
     ended: pb.WorkflowStatus | None
     suspended: bool
+    stalled: pb.StalledReason | None
+    stalled_because: str | None
     input: str | None
     output: str | None
     custom_status: str | None
     failure: pb.TaskFailureDetails | None
     parent: pb.ParentInstanceInfo | None
+    propagated: pb.PropagatedHistory | None
+
+    @property
+    def key(self) -> InstanceKey:
+        """What it is known by."""
+        return self.app_id, self.instance_id
 
     @property
     def status(self) -> pb.WorkflowStatus:
         """What clients are told."""
         if self.ended is not None:
             return self.ended
+        if self.stalled is not None:
+            return pb.WORKFLOW_STATUS_STALLED
         if self.suspended:
             return pb.WORKFLOW_STATUS_SUSPENDED
         return pb.WORKFLOW_STATUS_PENDING if self.started is None else pb.WORKFLOW_STATUS_RUNNING
@@ -62,7 +87,19 @@ class InboxEvent:
 
 @dataclass(slots=True)
 class InstanceState:
-    """An instance in memory. Only `transitions` changes it."""
+    """An instance in memory. Only `transitions` changes it.
+
+    Attributes:
+        row: Its scalar part.
+        history: The committed events of this execution.
+        inbox: Events that wait for a turn.
+        inbox_next: Number of the next stored one.
+        tasks: Activities without a result, of this and earlier generations.
+        timers: When timers fire, by their number.
+        children: Child workflows that have not answered, by the number of the call.
+        attempts: How often each call was tried.
+        patches: What code changes the execution has met, in order.
+    """
 
     row: InstanceRow
     history: list[pb.HistoryEvent] = field(default_factory=list[pb.HistoryEvent])
@@ -70,8 +107,9 @@ class InstanceState:
     inbox_next: int = 0
     tasks: dict[TaskKey, pb.ActivityRequest] = field(default_factory=dict[TaskKey, pb.ActivityRequest])
     timers: dict[int, int] = field(default_factory=dict[int, int])
-    children: dict[int, str] = field(default_factory=dict[int, str])
+    children: dict[int, InstanceKey] = field(default_factory=dict[int, InstanceKey])
     attempts: dict[str, int] = field(default_factory=dict[str, int])
+    patches: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -84,8 +122,10 @@ class Change:
     """What one step changed of one instance: rows to write and rows to remove, all or none.
 
     Attributes:
-        instance_id: The instance.
-        row: Its scalar part after the step; None removes the instance and everything it has.
+        key: The instance.
+        number: What stores call it.
+        row: Its scalar part after the step, if that changed.
+        removed: Remove the instance and everything it has; nothing else is set then.
         renewed: Forget the stored history, inbox and timers first; the other fields bring the new ones.
         history_start: Position of the first of `history`.
         history: Events to append.
@@ -97,8 +137,10 @@ class Change:
         timers_removed: Timers that have fired or are of no use any more.
     """
 
-    instance_id: str
-    row: InstanceRow | None
+    key: InstanceKey
+    number: int
+    row: InstanceRow | None = None
+    removed: bool = False
     renewed: bool = False
     history_start: int = 0
     history: list[pb.HistoryEvent] = field(default_factory=list[pb.HistoryEvent])
@@ -122,6 +164,8 @@ def describe(row: InstanceRow, *, payloads: bool) -> pb.WorkflowState:
         lastUpdatedTimestamp=timestamp_from_ns(row.updated),
         executionId=text_of(row.execution_id),
     )
+    if row.version is not None:
+        wire.version.value = row.version
     if row.scheduled is not None:
         wire.scheduledStartTimestamp.CopyFrom(timestamp_from_ns(row.scheduled))
     if row.started is not None:
@@ -130,6 +174,7 @@ def describe(row: InstanceRow, *, payloads: bool) -> pb.WorkflowState:
         wire.completedTimestamp.CopyFrom(timestamp_from_ns(row.completed))
     if row.parent is not None:
         wire.parentInstanceId.value = row.parent.workflowInstance.instanceId
+        wire.parentAppId.value = row.parent.appID or row.app_id
     if payloads:
         for target, text in (
             (wire.input, row.input),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from dapr_workflow_sdk.engine.state import InstanceKey
 from dapr_workflow_sdk.taskhub.port import ActivityItem, TurnItem, WorkerOffer, WorkItem
 
-# A worker that does not say how much it takes (every worker but those of this package) is sent this much.
-UNLIMITED = 1_000_000
+# A worker that does not say how much it takes (every worker but those of this package) has at most this much on its
+# way to it; while it does not read, the rest goes to others.
+_MOST_UNREAD = 256
 
 
 @dataclass(eq=False)
@@ -17,25 +19,39 @@ class Subscription:
     """One worker's stream of work items.
 
     Attributes:
-        offer: How many items the worker takes at a time.
-        turns: Ids of instances whose turn it has.
+        app_id: The app it works for.
+        offer: How many items the worker takes at a time, and who it is.
+        since: When it subscribed, in nanoseconds since 1970.
+        turns: Instances whose turn it has.
         activities: Tokens of activities it has.
+        suspect: Whether it has an item that workers were lost with before; it gets one such item at a time.
+        gone: Whether it has left.
+        on_read: Called when a worker that had much unread has read half of it.
     """
 
+    app_id: str
     offer: WorkerOffer
-    turns: set[str] = field(default_factory=set[str])
+    since: int = 0
+    turns: set[InstanceKey] = field(default_factory=set[InstanceKey])
     activities: set[str] = field(default_factory=set[str])
+    suspect: object | None = None
+    gone: bool = False
+    on_read: Callable[[], None] = lambda: None
     _outbox: asyncio.Queue[WorkItem | None] = field(default_factory=asyncio.Queue[WorkItem | None])
 
     @property
     def takes_turns(self) -> bool:
         """Whether it has room for a turn."""
-        return len(self.turns) < (self.offer.turns or UNLIMITED)
+        if not self.offer.turns:
+            return self._outbox.qsize() < _MOST_UNREAD
+        return len(self.turns) < self.offer.turns
 
     @property
     def takes_activities(self) -> bool:
         """Whether it has room for an activity."""
-        return len(self.activities) < (self.offer.activities or UNLIMITED)
+        if not self.offer.activities:
+            return self._outbox.qsize() < _MOST_UNREAD
+        return len(self.activities) < self.offer.activities
 
     def send(self, item: TurnItem | ActivityItem) -> None:
         """Puts an item on its way to the worker."""
@@ -49,3 +65,5 @@ class Subscription:
         """What was sent, until the stream ends."""
         while (item := await self._outbox.get()) is not None:
             yield item
+            if self._outbox.qsize() == _MOST_UNREAD // 2:
+                self.on_read()

@@ -11,7 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from dapr_workflow_sdk.engine.state import Change, InboxEvent, InstanceRow, InstanceState, TaskKey
+from dapr_workflow_sdk.engine.propagation import handed_down
+from dapr_workflow_sdk.engine.state import (
+    START_TIMER,
+    Change,
+    InboxEvent,
+    InstanceKey,
+    InstanceRow,
+    InstanceState,
+    TaskKey,
+)
+from dapr_workflow_sdk.engine.tracing import call_span
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import NEVER_NS, nanoseconds, text_of, timestamp_from_ns
 
@@ -32,16 +42,18 @@ class Message:
     """Something that one instance's turn sends to another instance.
 
     Attributes:
-        target: Id of the other instance.
+        target: The other instance.
         event: What it receives.
         creates: Whether the event starts it.
         for_execution: Execution of the target that a result is meant for, or empty.
+        propagated: Histories handed down to the instance that the event starts.
     """
 
-    target: str
+    target: InstanceKey
     event: pb.HistoryEvent
     creates: bool = False
     for_execution: str = ""
+    propagated: pb.PropagatedHistory | None = None
 
 
 @dataclass(slots=True)
@@ -55,20 +67,32 @@ class Conclusion:
     messages: list[Message] = field(default_factory=list[Message])
 
 
-def event_at(moment: int, app_id: str = "", *, event_id: int = -1) -> pb.HistoryEvent:
-    """An event without its content."""
+def event_at(moment: int, app_id: str = "", *, event_id: int = -1, to: str = "") -> pb.HistoryEvent:
+    """An event without its content; `to` is the app it goes to, if that is another one."""
     event = pb.HistoryEvent(eventId=event_id, timestamp=timestamp_from_ns(moment))
     if app_id:
         event.router.sourceAppID = app_id
+        if to and to != app_id:
+            event.router.targetAppID = to
     return event
 
 
-def create(started: pb.HistoryEvent, moment: int, generation: int) -> tuple[InstanceState, Change]:
+def create(
+    app_id: str,
+    number: int,
+    started: pb.HistoryEvent,
+    moment: int,
+    generation: int,
+    propagated: pb.PropagatedHistory | None = None,
+) -> tuple[InstanceState, Change]:
     """A new instance, whose first event is `started`."""
     content = started.executionStarted
     row = InstanceRow(
+        number=number,
+        app_id=app_id,
         instance_id=content.workflowInstance.instanceId,
         name=content.name,
+        version=content.version.value if content.HasField("version") else None,
         execution_id=content.workflowInstance.executionId.value,
         generation=generation,
         created=moment,
@@ -78,14 +102,26 @@ def create(started: pb.HistoryEvent, moment: int, generation: int) -> tuple[Inst
         scheduled=nanoseconds(content.scheduledStartTimestamp) if content.HasField("scheduledStartTimestamp") else None,
         ended=None,
         suspended=False,
+        stalled=None,
+        stalled_because=None,
         input=content.input.value if content.HasField("input") else None,
         output=None,
         custom_status=None,
         failure=None,
         parent=content.parentInstance if content.HasField("parentInstance") else None,
+        propagated=propagated,
     )
     state = InstanceState(row, inbox=[InboxEvent(started, 0)], inbox_next=1)
-    return state, Change(row.instance_id, row, renewed=True, inbox_added=[(0, started)])
+    change = Change(row.key, number, row, renewed=True, inbox_added=[(0, started)])
+    if row.scheduled is not None:
+        state.timers[START_TIMER] = row.scheduled
+        change.timers_added.append((START_TIMER, row.scheduled))
+    return state, change
+
+
+def change_of(state: InstanceState, row: InstanceRow | None = None) -> Change:
+    """A change of an instance, still empty but for its scalar part."""
+    return Change(state.row.key, state.row.number, row)
 
 
 def wants(state: InstanceState, event: pb.HistoryEvent, key: TaskKey | None = None) -> bool:
@@ -116,7 +152,7 @@ def accept(state: InstanceState, event: pb.HistoryEvent) -> Change:
     if kind in ("executionSuspended", "executionResumed"):
         suspended = kind == "executionSuspended"
     state.row = replace(state.row, updated=nanoseconds(event.timestamp), suspended=suspended)
-    change = Change(state.row.instance_id, state.row)
+    change = change_of(state, state.row)
     _put_into_inbox(state, event, change)
     return change
 
@@ -134,7 +170,7 @@ def accept_unstored(
 
 def store_unstored(state: InstanceState) -> Change | None:
     """Stores what `accept_unstored` took, when no turn is going to take it soon."""
-    change = Change(state.row.instance_id, state.row)
+    change = change_of(state)
     for item in state.inbox:
         if item.number is None:
             item.number = state.inbox_next
@@ -159,7 +195,77 @@ def drop_task(state: InstanceState, key: TaskKey) -> Change | None:
     """Forgets an activity that was run for a generation or an instance that no longer waits for it."""
     if state.tasks.pop(key, None) is None:
         return None
-    return Change(state.row.instance_id, state.row, tasks_removed=[key])
+    change = change_of(state)
+    change.tasks_removed.append(key)
+    return change
+
+
+def beat(state: InstanceState, key: TaskKey, details: str | None) -> tuple[pb.ActivityRequest, Change] | None:
+    """Keeps what a running activity said last, for the next try; None if nobody waits for the activity."""
+    request = state.tasks.get(key)
+    if request is None:
+        return None
+    # Another thread may be storing the one there is.
+    told = pb.ActivityRequest()
+    told.CopyFrom(request)
+    if details is None:
+        told.ClearField("heartbeatDetails")
+    else:
+        told.heartbeatDetails.value = details
+    state.tasks[key] = told
+    change = change_of(state)
+    change.tasks_added.append((key, told))
+    return told, change
+
+
+def stall(state: InstanceState, reason: pb.StalledReason, text: str, moment: int) -> Change | None:
+    """Lets an instance stand still with what it has in its inbox; None if it does already, for the same reason."""
+    if state.row.stalled == reason and state.row.stalled_because == text:
+        return None
+    event = event_at(moment, state.row.app_id)
+    event.executionStalled.CopyFrom(pb.ExecutionStalledEvent(reason=reason, description=text))
+    row = replace(
+        state.row,
+        updated=moment,
+        started=state.row.started if state.row.started is not None else moment,
+        stalled=reason,
+        stalled_because=text,
+    )
+    change = change_of(state, row)
+    change.history_start = len(state.history)
+    change.history = [event]
+    state.history.append(event)
+    state.row = row
+    return change
+
+
+def unstall(state: InstanceState) -> Change:
+    """Lets a stalled instance try again."""
+    state.row = replace(state.row, stalled=None, stalled_because=None)
+    return change_of(state, state.row)
+
+
+def reason_to_stall(state: InstanceState, response: pb.WorkflowResponse) -> tuple[pb.StalledReason, str] | None:
+    """Why the answer to a turn cannot be applied although nothing is wrong with the instance, if there is a reason.
+
+    The code that answered is not the code that the history was made with: a named version is missing, or a patch is.
+    """
+    if any(action.WhichOneof("workflowActionType") == "workflowVersionNotAvailable" for action in response.actions):
+        name = next(
+            (
+                event.workflowStarted.version.name
+                for event in reversed(state.history)
+                if event.WhichOneof("eventType") == "workflowStarted" and event.workflowStarted.version.name
+            ),
+            response.version.name,
+        )
+        return pb.STALLED_REASON_VERSION_NOT_AVAILABLE, f"Version not available: {name}"
+    met = tuple(response.version.patches)
+    if met[: len(state.patches)] != state.patches:
+        then, now = (", ".join(patches) for patches in (state.patches, met))
+        text = f"Patch mismatch. History patches: [{then}], current patches: [{now}]. "
+        return pb.STALLED_REASON_PATCH_MISMATCH, text
+    return None
 
 
 def conclude(
@@ -168,7 +274,6 @@ def conclude(
     new: Sequence[pb.HistoryEvent],
     response: pb.WorkflowResponse,
     moment: int,
-    app_id: str,
     next_execution: str,
 ) -> Conclusion:
     """Applies the answer of a worker to the turn in which it was given `taken`.
@@ -180,18 +285,28 @@ def conclude(
         response: What the worker asks for. An answer with an action this engine does not know fails the instance
             with an explanation; none of its other actions happens.
         moment: Time of the commit.
-        app_id: Id of the application, for the routers of events.
         next_execution: Id of the next execution, should the instance continue as new.
     """
+    app_id = state.row.app_id
     row = replace(
         state.row,
         updated=moment,
         started=state.row.started if state.row.started is not None else moment,
+        stalled=None,
+        stalled_because=None,
         custom_status=response.customStatus.value if response.HasField("customStatus") else None,
     )
-    change = Change(row.instance_id, row, history_start=len(state.history))
+    change = change_of(state, row)
+    change.history_start = len(state.history)
     conclusion = Conclusion(change)
     recorded: list[pb.HistoryEvent] = list(new)
+    if response.HasField("version"):
+        state.patches = tuple(response.version.patches)
+        recorded[0] = pb.HistoryEvent(eventId=-1, timestamp=new[0].timestamp)
+        recorded[0].workflowStarted.version.CopyFrom(response.version)
+    if START_TIMER in state.timers:
+        del state.timers[START_TIMER]
+        change.timers_removed.append(START_TIMER)
     for item in taken:
         if item.number is not None:
             change.inbox_removed.append(item.number)
@@ -218,7 +333,7 @@ def conclude(
         elif kind == "sendEvent":
             _send_event(action, moment, app_id, recorded, conclusion)
         elif kind == "terminateWorkflow":
-            _send_termination(action, moment, conclusion)
+            _send_termination(action, moment, app_id, conclusion)
         elif kind == "createDetachedWorkflow":
             _start_detached(action, moment, app_id, recorded, conclusion)
         elif kind == "completeWorkflow":
@@ -295,48 +410,61 @@ def _schedule(
     asked = action.scheduleTask
     version = asked.version if asked.HasField("version") else None
     given = asked.input if asked.HasField("input") else None
-    event = event_at(moment, app_id, event_id=action.id)
-    event.taskScheduled.CopyFrom(
-        pb.TaskScheduledEvent(name=asked.name, version=version, input=given, taskExecutionId=asked.taskExecutionId)
+    target = _target(action, asked.router, app_id)
+    span = call_span(state.history or recorded, row, action.id)
+    event = event_at(moment, app_id, event_id=action.id, to=target)
+    scheduled = event.taskScheduled
+    scheduled.CopyFrom(
+        pb.TaskScheduledEvent(
+            name=asked.name,
+            version=version,
+            input=given,
+            parentTraceContext=span,
+            taskExecutionId=asked.taskExecutionId,
+        )
     )
-    recorded.append(event)
+    if asked.HasField("historyPropagationScope"):
+        scheduled.historyPropagationScope = asked.historyPropagationScope
     attempt = 1
     if asked.taskExecutionId:
         attempt = state.attempts.get(asked.taskExecutionId, 0) + 1
         state.attempts[asked.taskExecutionId] = attempt
+    request = activity_request(event, row, attempt)
+    if asked.historyPropagationScope:
+        request.propagatedHistory.CopyFrom(handed_down(asked.historyPropagationScope, row, [*state.history, *recorded]))
+    recorded.append(event)
+    add_task(state, request, conclusion.change)
+    conclusion.activities.append(((row.generation, action.id), request))
+
+
+def activity_request(event: pb.HistoryEvent, row: InstanceRow, attempt: int) -> pb.ActivityRequest:
+    """What a worker is asked to run, for the event that records the call."""
+    asked = event.taskScheduled
     request = pb.ActivityRequest(
         name=asked.name,
-        version=version,
-        input=given,
+        version=asked.version if asked.HasField("version") else None,
+        input=asked.input if asked.HasField("input") else None,
         workflowInstance=pb.WorkflowInstance(instanceId=row.instance_id, executionId=text_of(row.execution_id)),
-        taskId=action.id,
+        taskId=event.eventId,
+        parentTraceContext=asked.parentTraceContext if asked.HasField("parentTraceContext") else None,
         taskExecutionId=asked.taskExecutionId,
         attempt=attempt,
     )
-    if _is_foreign(action, app_id):
-        refusal = event_at(moment)
-        refusal.taskFailed.CopyFrom(
-            pb.TaskFailedEvent(
-                taskScheduledId=action.id,
-                failureDetails=_no_such_app(action.router.targetAppID, app_id),
-                taskExecutionId=asked.taskExecutionId,
-            )
-        )
-        _put_into_inbox(state, refusal, conclusion.change)
-        return
-    key = (row.generation, action.id)
+    if event.router.HasField("targetAppID"):
+        request.targetAppId = event.router.targetAppID
+    return request
+
+
+def add_task(state: InstanceState, request: pb.ActivityRequest, change: Change) -> None:
+    """Adds an activity to those that have no result yet."""
+    key = (state.row.generation, request.taskId)
     state.tasks[key] = request
-    conclusion.change.tasks_added.append((key, request))
-    conclusion.activities.append((key, request))
+    change.tasks_added.append((key, request))
 
 
-def _is_foreign(action: pb.WorkflowAction, app_id: str) -> bool:
-    return action.router.targetAppID not in ("", app_id)
-
-
-def _no_such_app(target: str, app_id: str) -> pb.TaskFailureDetails:
-    message = f"This engine serves the app {app_id!r} only; calls to the app {target!r} need a Dapr sidecar."
-    return pb.TaskFailureDetails(errorType="AppNotFoundError", errorMessage=message, isNonRetriable=True)
+def _target(action: pb.WorkflowAction, older: pb.TaskRouter, app_id: str) -> str:
+    """The app that a call goes to; older workers have the router inside the action's content."""
+    return action.router.targetAppID or older.targetAppID or app_id
 
 
 def _put_into_inbox(state: InstanceState, event: pb.HistoryEvent, change: Change) -> None:
@@ -381,40 +509,55 @@ def _start_child(
 ) -> None:
     asked = action.createChildWorkflow
     child_id = asked.instanceId or f"{row.instance_id}:{action.id:04x}"
-    version = asked.version if asked.HasField("version") else None
-    given = asked.input if asked.HasField("input") else None
-    event = event_at(moment, app_id, event_id=action.id)
-    event.childWorkflowInstanceCreated.CopyFrom(
-        pb.ChildWorkflowInstanceCreatedEvent(instanceId=child_id, name=asked.name, version=version, input=given)
-    )
-    recorded.append(event)
-    if _is_foreign(action, app_id):
-        refusal = event_at(moment)
-        refusal.childWorkflowInstanceFailed.CopyFrom(
-            pb.ChildWorkflowInstanceFailedEvent(
-                taskScheduledId=action.id, failureDetails=_no_such_app(action.router.targetAppID, app_id)
-            )
+    target = _target(action, asked.router, app_id)
+    event = event_at(moment, app_id, event_id=action.id, to=target)
+    created = event.childWorkflowInstanceCreated
+    created.CopyFrom(
+        pb.ChildWorkflowInstanceCreatedEvent(
+            instanceId=child_id,
+            name=asked.name,
+            version=asked.version if asked.HasField("version") else None,
+            input=asked.input if asked.HasField("input") else None,
+            parentTraceContext=call_span(state.history or recorded, row, action.id),
+            retryParentInstanceInfo=asked.retryParentInstanceInfo
+            if asked.HasField("retryParentInstanceInfo")
+            else None,
         )
-        _put_into_inbox(state, refusal, conclusion.change)
-        return
-    state.children[action.id] = child_id
+    )
+    propagated = None
+    if asked.HasField("historyPropagationScope"):
+        created.historyPropagationScope = asked.historyPropagationScope
+        if asked.historyPropagationScope:
+            propagated = handed_down(asked.historyPropagationScope, row, [*state.history, *recorded])
+    recorded.append(event)
+    message = start_of_child(event, row, moment)
+    message.propagated = propagated
+    state.children[action.id] = message.target
+    conclusion.messages.append(message)
+
+
+def start_of_child(event: pb.HistoryEvent, row: InstanceRow, moment: int) -> Message:
+    """What starts a child, for the event that records the call."""
+    asked = event.childWorkflowInstanceCreated
+    target = event.router.targetAppID or row.app_id
     parent = pb.ParentInstanceInfo(
-        taskScheduledId=action.id,
+        taskScheduledId=event.eventId,
         name=text_of(row.name),
         workflowInstance=pb.WorkflowInstance(instanceId=row.instance_id, executionId=text_of(row.execution_id)),
-        appID=app_id or None,
+        appID=row.app_id or None,
     )
-    started = event_at(moment, app_id)
+    started = event_at(moment, row.app_id, to=target)
     started.executionStarted.CopyFrom(
         pb.ExecutionStartedEvent(
             name=asked.name,
-            version=version,
-            input=given,
-            workflowInstance=pb.WorkflowInstance(instanceId=child_id),
+            version=asked.version if asked.HasField("version") else None,
+            input=asked.input if asked.HasField("input") else None,
+            workflowInstance=pb.WorkflowInstance(instanceId=asked.instanceId),
             parentInstance=parent,
+            parentTraceContext=asked.parentTraceContext if asked.HasField("parentTraceContext") else None,
         )
     )
-    conclusion.messages.append(Message(child_id, started, creates=True))
+    return Message((target, asked.instanceId), started, creates=True)
 
 
 def _start_detached(
@@ -425,22 +568,25 @@ def _start_detached(
     conclusion: Conclusion,
 ) -> None:
     asked = action.createDetachedWorkflow
-    event = event_at(moment, app_id, event_id=action.id)
+    target = action.router.targetAppID or app_id
+    event = event_at(moment, app_id, event_id=action.id, to=target)
     event.detachedWorkflowInstanceCreated.instanceId = asked.instanceId
     recorded.append(event)
-    started = event_at(moment, app_id)
+    started = event_at(moment, app_id, to=target)
     started.executionStarted.CopyFrom(
         pb.ExecutionStartedEvent(
             name=asked.name,
             version=asked.version if asked.HasField("version") else None,
             input=asked.input if asked.HasField("input") else None,
             workflowInstance=pb.WorkflowInstance(instanceId=asked.instanceId),
+            parentTraceContext=asked.parentTraceContext if asked.HasField("parentTraceContext") else None,
+            tags=asked.tags,
             scheduledStartTimestamp=asked.scheduledStartTimestamp
             if asked.HasField("scheduledStartTimestamp")
             else None,
         )
     )
-    conclusion.messages.append(Message(asked.instanceId, started, creates=True))
+    conclusion.messages.append(Message((target, asked.instanceId), started, creates=True))
 
 
 def _send_event(
@@ -457,16 +603,18 @@ def _send_event(
     recorded.append(sent)
     raised = event_at(moment)
     raised.eventRaised.CopyFrom(pb.EventRaisedEvent(name=asked.name, input=data))
-    conclusion.messages.append(Message(asked.instance.instanceId, raised))
+    target = action.router.targetAppID or app_id
+    conclusion.messages.append(Message((target, asked.instance.instanceId), raised))
 
 
-def _send_termination(action: pb.WorkflowAction, moment: int, conclusion: Conclusion) -> None:
+def _send_termination(action: pb.WorkflowAction, moment: int, app_id: str, conclusion: Conclusion) -> None:
     asked = action.terminateWorkflow
     event = event_at(moment)
     event.executionTerminated.CopyFrom(
         pb.ExecutionTerminatedEvent(input=asked.reason if asked.HasField("reason") else None, recurse=asked.recurse)
     )
-    conclusion.messages.append(Message(asked.instanceId, event))
+    target = action.router.targetAppID or app_id
+    conclusion.messages.append(Message((target, asked.instanceId), event))
 
 
 def _renew(
@@ -505,11 +653,13 @@ def _renew(
     state.timers = {}
     state.children = {}
     state.attempts = {}
+    state.patches = ()
     change.renewed = True
     change.history = []
     change.history_start = 0
     change.inbox_removed = []
     change.timers_added = []
+    change.timers_removed = []
     change.inbox_added = list(enumerate(events))
     # What this generation asked for earlier in the same answer is forgotten with it.
     for key, _ in change.tasks_added:
@@ -519,6 +669,7 @@ def _renew(
     conclusion.messages = []
     change.row = replace(
         row,
+        version=None,
         execution_id=next_execution,
         generation=row.generation + 1,
         input=given.value if given is not None else None,
@@ -556,7 +707,7 @@ def _end(
     if terminated is not None and was_terminated and terminated.executionTerminated.recurse:
         conclusion.messages.extend(Message(child, terminated) for child in state.children.values())
     if row.parent is not None:
-        conclusion.messages.append(_to_parent(row.parent, asked, moment))
+        conclusion.messages.append(_to_parent(row.parent, asked, moment, app_id))
     # Nobody takes what is left: timers stop, the inbox empties. Activities that nobody waited for still run.
     kept = {timer for timer, _ in change.timers_added}
     change.timers_removed.extend(timer for timer in state.timers if timer not in kept)
@@ -571,7 +722,7 @@ def _end(
     state.children = {}
 
 
-def _to_parent(parent: pb.ParentInstanceInfo, asked: pb.CompleteWorkflowAction, moment: int) -> Message:
+def _to_parent(parent: pb.ParentInstanceInfo, asked: pb.CompleteWorkflowAction, moment: int, app_id: str) -> Message:
     event = event_at(moment)
     if asked.workflowStatus == pb.WORKFLOW_STATUS_COMPLETED:
         event.childWorkflowInstanceCompleted.CopyFrom(
@@ -586,7 +737,8 @@ def _to_parent(parent: pb.ParentInstanceInfo, asked: pb.CompleteWorkflowAction, 
                 failureDetails=asked.failureDetails if asked.HasField("failureDetails") else None,
             )
         )
-    return Message(parent.workflowInstance.instanceId, event, for_execution=parent.workflowInstance.executionId.value)
+    target = (parent.appID or app_id, parent.workflowInstance.instanceId)
+    return Message(target, event, for_execution=parent.workflowInstance.executionId.value)
 
 
 def refused_child(action_id: int, child_id: str, moment: int) -> pb.HistoryEvent:
@@ -616,11 +768,15 @@ def restore(
     state.inbox_next = max((number for number, _ in inbox), default=-1) + 1
     for event in (*history, *(event for _, event in inbox)):
         kind = event.WhichOneof("eventType")
-        if kind == "taskScheduled" and event.taskScheduled.taskExecutionId:
+        if kind == "workflowStarted":
+            if event.workflowStarted.version.patches:
+                state.patches = tuple(event.workflowStarted.version.patches)
+        elif kind == "taskScheduled" and event.taskScheduled.taskExecutionId:
             key = event.taskScheduled.taskExecutionId
             state.attempts[key] = state.attempts.get(key, 0) + 1
         elif kind == "childWorkflowInstanceCreated":
-            state.children[event.eventId] = event.childWorkflowInstanceCreated.instanceId
+            app_id = event.router.targetAppID or row.app_id
+            state.children[event.eventId] = (app_id, event.childWorkflowInstanceCreated.instanceId)
         elif kind == "childWorkflowInstanceCompleted":
             state.children.pop(event.childWorkflowInstanceCompleted.taskScheduledId, None)
         elif kind == "childWorkflowInstanceFailed":

@@ -18,6 +18,7 @@
         |-- WorkflowNotFoundError        no instance has this id
         |-- WorkflowAlreadyExistsError   an unfinished instance has this id
         |-- WorkflowNotFinishedError     the operation needs a finished instance
+        |-- WorkflowStalledError         the instance stands still for want of code or of room
         |-- InvalidOperationError        the request was refused as it stands
         `-- TaskHubUnavailableError      nothing answered at the address, or not in time
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dapr_workflow_sdk.errors._calls import WorkflowAlreadyExistsError as WorkflowAlreadyExistsError
     from dapr_workflow_sdk.errors._calls import WorkflowNotFinishedError as WorkflowNotFinishedError
     from dapr_workflow_sdk.errors._calls import WorkflowNotFoundError as WorkflowNotFoundError
+    from dapr_workflow_sdk.errors._calls import WorkflowStalledError as WorkflowStalledError
 
 _CALL_ERRORS = frozenset(
     {
@@ -46,6 +48,7 @@ _CALL_ERRORS = frozenset(
         "WorkflowAlreadyExistsError",
         "WorkflowNotFinishedError",
         "WorkflowNotFoundError",
+        "WorkflowStalledError",
     }
 )
 

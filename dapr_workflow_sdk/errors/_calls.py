@@ -41,6 +41,10 @@ class WorkflowNotFinishedError(TaskHubError):
     """The operation needs a finished instance, and this one still runs."""
 
 
+class WorkflowStalledError(TaskHubError):
+    """The instance stands still until a worker has the code, or the limits allow the payload, that it waits for."""
+
+
 class InvalidOperationError(TaskHubError):
     """The task hub refused the request as it stands."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from google.protobuf.message import Message
 from dapr_workflow_sdk.errors import TaskHubError, TaskHubUnavailableError, WorkflowNotFoundError
 from dapr_workflow_sdk.taskhub.address import Address
 from dapr_workflow_sdk.taskhub.failures import of_call, unavailable
-from dapr_workflow_sdk.taskhub.port import ActivityItem, Milestone, TurnItem, WorkerOffer, WorkItem
+from dapr_workflow_sdk.taskhub.port import ActivityItem, Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
@@ -40,6 +41,7 @@ _OPTIONS: list[tuple[str, Any]] = [
 _COMPLETION_TIMEOUT = 30.0
 # A sidecar answers many operations only while a worker of the app is connected; without this it would never say so.
 _OPERATION_TIMEOUT = 60.0
+_PROBE_TIMEOUT = 5.0
 # A wait outlives a restart of the task hub, but not its end.
 _LONGEST_OUTAGE = 60.0
 # Seconds that a call waits for the connection to a task hub that restarts, and between its tries.
@@ -58,15 +60,18 @@ _WAY_OUT = (
 class GrpcTaskHub:
     """The task hub port over a gRPC channel. All methods are to be called on the SDK's own event loop."""
 
-    def __init__(self, address: Address, *, api_token: str | None = None) -> None:
+    def __init__(self, address: Address, *, api_token: str | None = None, app_id: str | None = None) -> None:
         """Opens no connection yet.
 
         Args:
             address: Where the task hub is.
             api_token: Token that a sidecar may ask for; ``DAPR_API_TOKEN`` by default, read anew at every call.
+            app_id: Which app to speak for, if the task hub serves several at this address; only the engine does.
         """
         self._address = address
         self._api_token = api_token
+        self._app_id = app_id
+        self._capabilities: Capabilities | None = None
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Any] = {}
 
@@ -91,12 +96,14 @@ class GrpcTaskHub:
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         token = self._api_token or os.environ.get("DAPR_API_TOKEN")
-        return (("dapr-api-token", token),) if token else ()
+        metadata = (("dapr-api-token", token),) if token else ()
+        return (*metadata, ("dapr-app-id", self._app_id)) if self._app_id else metadata
 
     def _stub(self, method: methods.Method) -> Any:
         call = self._calls.get(method.name)
         if call is None:
-            make = self._open().unary_stream if method is methods.GET_WORK_ITEMS else self._open().unary_unary
+            streams = method is methods.GET_WORK_ITEMS or method is methods.NOTICES
+            make = self._open().unary_stream if streams else self._open().unary_unary
             call = make(
                 method.path,
                 request_serializer=method.request.SerializeToString,
@@ -219,11 +226,91 @@ class GrpcTaskHub:
         )
         return response.events
 
+    async def capabilities(self) -> Capabilities:
+        """Finds out by asking: sidecars do not tell their version reliably."""
+        if self._capabilities is None:
+            if await self._answers(methods.DESCRIBE, pb.DescribeEngineRequest()):
+                self._capabilities = Capabilities(lists=True, stalls=True, detaches=True, extensions=True)
+            else:
+                lists = await self._answers(methods.LIST_IDS, pb.ListInstanceIDsRequest(pageSize=1))
+                # A sidecar that knows the newer name ignores a turn that it does not wait for.
+                probe = pb.WorkflowResponse(instanceId=f"capability-probe-{uuid.uuid4().hex}")
+                detaches = lists and await self._answers(methods.COMPLETE_TURN_NEW, probe)
+                self._capabilities = Capabilities(lists=lists, stalls=lists, detaches=detaches, extensions=False)
+        return self._capabilities
+
+    async def _answers(self, method: methods.Method, request: Message) -> bool:
+        try:
+            await self._call(method, request, f"find out about {method.name}", timeout=_PROBE_TIMEOUT)
+        except TaskHubUnavailableError:
+            raise
+        except TaskHubError:
+            return False
+        return True
+
+    async def list_ids(self, request: pb.ListInstanceIDsRequest) -> pb.ListInstanceIDsResponse:
+        """Lists ids; sidecars before 1.17 have no such call."""
+        response: pb.ListInstanceIDsResponse = await self._call(methods.LIST_IDS, request, "list instances")
+        return response
+
+    async def instances(self, request: pb.ListInstancesRequest) -> pb.ListInstancesResponse:
+        """Lists instances; only the engine of this package has this call."""
+        response: pb.ListInstancesResponse = await self._call(methods.LIST_INSTANCES, request, "list instances")
+        return response
+
+    async def rerun(self, request: pb.RerunWorkflowFromEventRequest) -> str:
+        """Runs an instance again from an event."""
+        response: pb.RerunWorkflowFromEventResponse = await self._call(
+            methods.RERUN, request, "rerun", request.sourceInstanceID
+        )
+        return response.newInstanceID
+
+    async def describe(self) -> pb.DescribeEngineResponse:
+        """Asks the engine about itself."""
+        response: pb.DescribeEngineResponse = await self._call(
+            methods.DESCRIBE, pb.DescribeEngineRequest(), "ask about the engine"
+        )
+        return response
+
+    async def workers(self) -> Sequence[pb.WorkerInfo]:
+        """Lists workers."""
+        response: pb.ListWorkersResponse = await self._call(
+            methods.LIST_WORKERS, pb.ListWorkersRequest(), "list workers"
+        )
+        return response.workers
+
+    async def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        """Sends a heartbeat."""
+        response: pb.HeartbeatResponse = await self._call(
+            methods.HEARTBEAT, request, "send a heartbeat", request.instanceId, timeout=_COMPLETION_TIMEOUT
+        )
+        return response
+
+    @asynccontextmanager
+    async def notices(self, worker_id: str) -> AsyncGenerator[AsyncIterator[pb.Notice], None]:
+        """Subscribes to notices."""
+        stream = self._stub(methods.NOTICES)(pb.NoticesRequest(workerId=worker_id), metadata=self._metadata())
+        try:
+            yield self._notices(stream)
+        finally:
+            stream.cancel()
+
+    async def _notices(self, stream: Any) -> AsyncIterator[pb.Notice]:
+        try:
+            async for notice in stream:
+                yield notice
+        except grpc.RpcError as error:
+            raise of_call(error, "receive notices", "", self.description) from error
+
     @asynccontextmanager
     async def work_items(self, offer: WorkerOffer) -> AsyncGenerator[AsyncIterator[WorkItem], None]:
         """Subscribes to work items."""
         request = pb.GetWorkItemsRequest(
-            maxConcurrentWorkflowWorkItems=offer.turns, maxConcurrentActivityWorkItems=offer.activities
+            maxConcurrentWorkflowWorkItems=offer.turns,
+            maxConcurrentActivityWorkItems=offer.activities,
+            capabilities=[pb.WORKER_CAPABILITY_STATEFUL_HISTORY] if offer.stateful else [],
+            workerId=offer.worker_id,
+            workerIdentity=offer.identity,
         )
         stream = self._stub(methods.GET_WORK_ITEMS)(request, metadata=self._metadata())
         try:
@@ -237,7 +324,14 @@ class GrpcTaskHub:
                 kind = item.WhichOneof("request")
                 if kind == "workflowRequest":
                     asked = item.workflowRequest
-                    yield TurnItem(asked.instanceId, asked.pastEvents, asked.newEvents, item.completionToken)
+                    yield TurnItem(
+                        asked.instanceId,
+                        asked.pastEvents,
+                        asked.newEvents,
+                        item.completionToken,
+                        asked.cachedHistory.eventCount,
+                        asked.propagatedHistory if asked.HasField("propagatedHistory") else None,
+                    )
                 elif kind == "activityRequest":
                     yield ActivityItem(item.activityRequest, item.completionToken)
         except grpc.RpcError as error:

@@ -15,6 +15,7 @@ from dapr_workflow_sdk.errors import (
     WorkflowAlreadyExistsError,
     WorkflowNotFinishedError,
     WorkflowNotFoundError,
+    WorkflowStalledError,
 )
 
 NO_SUCH_INSTANCE = "no such instance exists"
@@ -51,6 +52,48 @@ def not_finished(instance_id: str) -> WorkflowNotFinishedError:
     )
 
 
+def stalled(instance_id: str, because: str) -> WorkflowStalledError:
+    """The instance stands still."""
+    details = f"workflow instance '{instance_id}' is stalled: {because}".rstrip(" :")
+    return WorkflowStalledError(
+        f"{details} It goes on by itself once a worker has the code that is missing.",
+        code=grpc.StatusCode.FAILED_PRECONDITION,
+        details=details,
+    )
+
+
+def exists_for_ever(instance_id: str) -> WorkflowAlreadyExistsError:
+    """An instance has the id, and the request wants one that was never used."""
+    return _exists_already(
+        instance_id, f"workflow with ID '{instance_id}' already exists and the request enforces instance ID uniqueness"
+    )
+
+
+def child_still_runs(instance_id: str, child_id: str) -> WorkflowAlreadyExistsError:
+    """A child of the finished instance that has the id runs still."""
+    return _exists_already(
+        instance_id, f"cannot recreate workflow with ID '{instance_id}': child workflow '{child_id}': already exists"
+    )
+
+
+def rerun_target_exists(instance_id: str) -> WorkflowAlreadyExistsError:
+    """An instance has the id that a rerun is to get."""
+    return _exists_already(instance_id, f"workflow '{instance_id}' has already been created")
+
+
+def _exists_already(instance_id: str, details: str) -> WorkflowAlreadyExistsError:
+    return WorkflowAlreadyExistsError(
+        f"Cannot start workflow instance {instance_id!r}: {details}. Choose another id.",
+        code=grpc.StatusCode.ALREADY_EXISTS,
+        details=details,
+    )
+
+
+def nothing_there(details: str) -> WorkflowNotFoundError:
+    """What the request names is not there; the text says what."""
+    return WorkflowNotFoundError(details, code=grpc.StatusCode.NOT_FOUND, details=details)
+
+
 def invalid(message: str) -> InvalidOperationError:
     """The request cannot be carried out as it stands."""
     return InvalidOperationError(message, code=grpc.StatusCode.INVALID_ARGUMENT, details=message)
@@ -77,6 +120,8 @@ def of_call(error: grpc.RpcError, operation: str, instance_id: str, where: str) 
         return WorkflowAlreadyExistsError(message, code=code, details=details)
     if NOT_COMPLETED in details or "has not yet completed" in details:
         return WorkflowNotFinishedError(message, code=code, details=details)
+    if "is stalled" in details:
+        return WorkflowStalledError(message, code=code, details=details)
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidOperationError(message, code=code, details=details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

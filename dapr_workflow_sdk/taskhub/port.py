@@ -32,20 +32,37 @@ class WorkerOffer:
     Attributes:
         turns: How many turns it takes at a time.
         activities: How many activities it takes at a time. A Dapr sidecar ignores both and sends what it has.
+        stateful: Whether it keeps histories, so that it can be sent only what it has not seen.
+        worker_id: What the worker calls itself when it asks for notices; empty for a worker that does not.
+        identity: Who it is, for people: a host and a process.
     """
 
     turns: int
     activities: int
+    stateful: bool = False
+    worker_id: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnItem:
-    """A turn to run: past and new events of one instance."""
+    """A turn to run: past and new events of one instance.
+
+    Attributes:
+        instance_id: The instance.
+        past: Its committed history; only the end of it if `cached` is not 0.
+        new: What is to be applied now.
+        token: What the answer carries.
+        cached: How many events come before those of `past`; the worker was sent them with an earlier turn.
+        propagated: Histories that a caller handed down to this workflow, if it asked for that.
+    """
 
     instance_id: str
     past: Sequence[pb.HistoryEvent]
     new: Sequence[pb.HistoryEvent]
     token: str
+    cached: int = 0
+    propagated: pb.PropagatedHistory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,24 @@ class ActivityItem:
 
 
 WorkItem = TurnItem | ActivityItem
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a task hub can do beyond what all can.
+
+    Attributes:
+        lists: Listing ids and reading histories (Dapr 1.17).
+        stalls: Instances that stall instead of failing, for versions and patches (Dapr 1.17).
+        detaches: Detached workflows (Dapr 1.18).
+        extensions: What only the engine of this package has: lists with filters, the list of workers, heartbeats,
+            notices, and events sent and instances terminated by a workflow itself.
+    """
+
+    lists: bool
+    stalls: bool
+    detaches: bool
+    extensions: bool
 
 
 class TaskHub(Protocol):
@@ -110,6 +145,38 @@ class TaskHub(Protocol):
 
     async def purge(self, request: pb.PurgeInstancesRequest) -> int:
         """Removes a finished instance, and its children if asked to; returns how many were removed."""
+        ...
+
+    async def capabilities(self) -> Capabilities:
+        """What may be asked of this task hub; found out once."""
+        ...
+
+    async def list_ids(self, request: pb.ListInstanceIDsRequest) -> pb.ListInstanceIDsResponse:
+        """Ids of instances, page by page, oldest first."""
+        ...
+
+    async def instances(self, request: pb.ListInstancesRequest) -> pb.ListInstancesResponse:
+        """States of instances, newest first, filtered and page by page; an extension."""
+        ...
+
+    async def rerun(self, request: pb.RerunWorkflowFromEventRequest) -> str:
+        """Starts a new instance with the history of a finished one up to an event; returns its id."""
+        ...
+
+    async def describe(self) -> pb.DescribeEngineResponse:
+        """What engine this is, which apps it knows and where it keeps them; an extension."""
+        ...
+
+    async def workers(self) -> Sequence[pb.WorkerInfo]:
+        """The workers that are subscribed; an extension."""
+        ...
+
+    async def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        """Says that an activity still runs, and how far it is; an extension."""
+        ...
+
+    def notices(self, worker_id: str) -> AbstractAsyncContextManager[AsyncIterator[pb.Notice]]:
+        """Tokens of running activities of one worker that nobody waits for any more; an extension."""
         ...
 
     async def history(self, instance_id: str) -> Sequence[pb.HistoryEvent]:

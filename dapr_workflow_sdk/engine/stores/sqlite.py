@@ -10,53 +10,48 @@ from __future__ import annotations
 import dataclasses
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
 
-from dapr_workflow_sdk.engine.state import Change, InstanceRow, InstanceState
+from dapr_workflow_sdk.engine.state import Change, InstanceKey, InstanceRow, InstanceState
+from dapr_workflow_sdk.engine.stores.base import Selection
+from dapr_workflow_sdk.engine.stores.layout import APPLICATION, VERSION, lay_out
 from dapr_workflow_sdk.engine.transitions import restore
 from dapr_workflow_sdk.errors import RuntimeStateError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
-_VERSION = 1
-_APPLICATION = 0x64776673  # How SQLite files say whose they are: "dwfs".
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS instances (
-  instance_id TEXT PRIMARY KEY, name TEXT NOT NULL, execution_id TEXT NOT NULL, generation INTEGER NOT NULL,
-  created INTEGER NOT NULL, updated INTEGER NOT NULL, started INTEGER, completed INTEGER, scheduled INTEGER,
-  ended INTEGER, suspended INTEGER NOT NULL, input TEXT, output TEXT, custom_status TEXT, failure BLOB, parent BLOB
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS history (
-  instance_id TEXT NOT NULL, position INTEGER NOT NULL, event BLOB NOT NULL, PRIMARY KEY (instance_id, position)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS inbox (
-  instance_id TEXT NOT NULL, number INTEGER NOT NULL, event BLOB NOT NULL, PRIMARY KEY (instance_id, number)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tasks (
-  instance_id TEXT NOT NULL, generation INTEGER NOT NULL, task_id INTEGER NOT NULL, request BLOB NOT NULL,
-  PRIMARY KEY (instance_id, generation, task_id)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS timers (
-  instance_id TEXT NOT NULL, timer_id INTEGER NOT NULL, fire_at INTEGER NOT NULL, PRIMARY KEY (instance_id, timer_id)
-) WITHOUT ROWID;
-"""
 _FIELDS = tuple(field.name for field in dataclasses.fields(InstanceRow))
 _COLUMNS = ", ".join(_FIELDS)
 _PUT_INSTANCE = f"INSERT OR REPLACE INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(_FIELDS))})"
+# What a turn may change; the rest, inputs among it, is written once.
+_CHANGING = (
+    "updated", "started", "completed", "ended", "suspended", "stalled", "stalled_because", "output", "custom_status",
+    "failure",
+)  # fmt: skip
+_UPDATE_INSTANCE = f"UPDATE instances SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE number = ?"
+# An instance is as its columns say; see `InstanceRow.status`.
+_NOT_FINAL = {
+    pb.WORKFLOW_STATUS_STALLED: "stalled IS NOT NULL",
+    pb.WORKFLOW_STATUS_SUSPENDED: "stalled IS NULL AND suspended",
+    pb.WORKFLOW_STATUS_PENDING: "stalled IS NULL AND NOT suspended AND started IS NULL",
+    pb.WORKFLOW_STATUS_RUNNING: "stalled IS NULL AND NOT suspended AND started IS NOT NULL",
+}
+_MOST_DUE = 1000
 _SYNCHRONOUS = frozenset({"FULL", "NORMAL", "EXTRA", "OFF"})
 
 
 class SqliteStore:
     """Keeps instances in a SQLite file."""
 
-    def __init__(self, path: str | Path, *, synchronous: str = "FULL") -> None:
+    def __init__(self, path: str | Path, *, synchronous: str = "FULL", app_id: str = "app") -> None:
         """Opens the file, and makes it if it is not there.
 
         Args:
             path: Where the file is.
+            app_id: The app that instances belong to which were written before a file could hold several.
             synchronous: SQLite's setting of this name. FULL survives a power cut; NORMAL survives a crash of the
                 process, and may lose the last commits when the machine loses power.
 
@@ -76,11 +71,12 @@ class SqliteStore:
         connections: list[sqlite3.Connection] = []
         try:
             self._writer = self._connect(connections)
-            self._check_owner(self._writer)
+            version = self._check_owner(self._writer)
             self._configure(self._writer, synchronous)
-            self._make_tables()
+            lay_out(self._writer, version, app_id)
             self._reader = self._connect(connections)
             self._configure(self._reader, synchronous)
+            self._last_number = int(self._reader.execute("SELECT ifnull(max(number), 0) FROM instances").fetchone()[0])
         except sqlite3.Error as error:
             self._let_go(connections)
             raise RuntimeStateError(f"Cannot use {self._name} as the engine's database: {error}") from error
@@ -98,28 +94,19 @@ class SqliteStore:
             connection.close()
         self._lock.release()
 
-    def _check_owner(self, connection: sqlite3.Connection) -> None:
+    def _check_owner(self, connection: sqlite3.Connection) -> int:
         """Refuses files of other applications and versions before anything is written to them."""
         (owner,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and owner != _APPLICATION:
+        if tables and owner != APPLICATION:
             raise RuntimeStateError(f"{self._name} is the database of something else. Use another file.")
-        if version not in (0, _VERSION) or (tables and version == 0):
+        if version > VERSION or (tables and version == 0):
             raise RuntimeStateError(
-                f"{self._name} was written by another version of this package (its layout is {version}, this one reads "
-                f"{_VERSION}). Use the version that wrote it, or another file."
+                f"{self._name} was written by a newer version of this package (its layout is {version}, this one reads "
+                f"up to {VERSION}). Use that version, or another file."
             )
-
-    def _make_tables(self) -> None:
-        # In one transaction: an engine that is killed on the way leaves a file without tables, not with some of them.
-        write = self._writer
-        write.execute("BEGIN IMMEDIATE")
-        write.execute(f"PRAGMA application_id={_APPLICATION}")
-        for statement in _SCHEMA.split(";"):
-            write.execute(statement)
-        write.execute(f"PRAGMA user_version={_VERSION}")
-        write.execute("COMMIT")
+        return int(version)
 
     @staticmethod
     def _configure(connection: sqlite3.Connection, synchronous: str) -> None:
@@ -148,63 +135,74 @@ class SqliteStore:
 
     def _apply(self, change: Change) -> None:
         write = self._writer
-        name = change.instance_id
-        if change.row is None or change.renewed:
+        number = change.number
+        if change.removed or change.renewed:
             for table in ("history", "inbox", "timers"):
-                write.execute(f"DELETE FROM {table} WHERE instance_id = ?", (name,))
-        if change.row is None:
-            for table in ("instances", "tasks"):
-                write.execute(f"DELETE FROM {table} WHERE instance_id = ?", (name,))
+                write.execute(f"DELETE FROM {table} WHERE instance = ?", (number,))
+        if change.removed:
+            write.execute("DELETE FROM tasks WHERE instance = ?", (number,))
+            write.execute("DELETE FROM instances WHERE number = ?", (number,))
             return
-        write.execute(_PUT_INSTANCE, _to_columns(change.row))
+        row = change.row
+        if row is not None:
+            if change.renewed:
+                write.execute(_PUT_INSTANCE, _to_columns(row, _FIELDS))
+            else:
+                write.execute(_UPDATE_INSTANCE, [*_to_columns(row, _CHANGING), number])
         if change.history:
+            start = change.history_start
             write.executemany(
                 "INSERT INTO history VALUES (?, ?, ?)",
-                [(name, change.history_start + i, e.SerializeToString()) for i, e in enumerate(change.history)],
+                [(number, start + i, event.SerializeToString()) for i, event in enumerate(change.history)],
             )
         if change.inbox_removed:
             write.executemany(
-                "DELETE FROM inbox WHERE instance_id = ? AND number = ?", [(name, n) for n in change.inbox_removed]
+                "DELETE FROM inbox WHERE instance = ? AND number = ?", [(number, n) for n in change.inbox_removed]
             )
         if change.inbox_added:
             write.executemany(
                 "INSERT OR REPLACE INTO inbox VALUES (?, ?, ?)",
-                [(name, number, event.SerializeToString()) for number, event in change.inbox_added],
+                [(number, n, event.SerializeToString()) for n, event in change.inbox_added],
             )
         if change.tasks_added:
             write.executemany(
                 "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?)",
-                [(name, key[0], key[1], request.SerializeToString()) for key, request in change.tasks_added],
+                [(number, key[0], key[1], request.SerializeToString()) for key, request in change.tasks_added],
             )
         if change.tasks_removed:
             write.executemany(
-                "DELETE FROM tasks WHERE instance_id = ? AND generation = ? AND task_id = ?",
-                [(name, key[0], key[1]) for key in change.tasks_removed],
+                "DELETE FROM tasks WHERE instance = ? AND generation = ? AND task_id = ?",
+                [(number, key[0], key[1]) for key in change.tasks_removed],
             )
         if change.timers_added:
             write.executemany(
                 "INSERT OR REPLACE INTO timers VALUES (?, ?, ?)",
-                [(name, timer, fire_at) for timer, fire_at in change.timers_added],
+                [(number, timer, fire_at) for timer, fire_at in change.timers_added],
             )
         if change.timers_removed:
             write.executemany(
-                "DELETE FROM timers WHERE instance_id = ? AND timer_id = ?",
-                [(name, timer) for timer in change.timers_removed],
+                "DELETE FROM timers WHERE instance = ? AND timer_id = ?",
+                [(number, timer) for timer in change.timers_removed],
             )
 
-    def load(self, instance_id: str) -> InstanceState | None:
+    def new_number(self) -> int:
+        """The next number; one that was not committed is lost."""
+        self._last_number += 1
+        return self._last_number
+
+    def load(self, key: InstanceKey) -> InstanceState | None:
         """An instance with its history, inbox, activities and timers."""
-        row = self.row(instance_id)
+        row = self.row(key)
         if row is None:
             return None
         read = self._reader
-        one = (instance_id,)
-        history = read.execute("SELECT event FROM history WHERE instance_id = ? ORDER BY position", one)
-        inbox = read.execute("SELECT number, event FROM inbox WHERE instance_id = ? ORDER BY number", one)
+        one = (row.number,)
+        history = read.execute("SELECT event FROM history WHERE instance = ? ORDER BY position", one)
+        inbox = read.execute("SELECT number, event FROM inbox WHERE instance = ? ORDER BY number", one)
         tasks = read.execute(
-            "SELECT generation, task_id, request FROM tasks WHERE instance_id = ? ORDER BY generation, task_id", one
+            "SELECT generation, task_id, request FROM tasks WHERE instance = ? ORDER BY generation, task_id", one
         )
-        timers = read.execute("SELECT timer_id, fire_at FROM timers WHERE instance_id = ?", one)
+        timers = read.execute("SELECT timer_id, fire_at FROM timers WHERE instance = ?", one)
         return restore(
             row,
             [pb.HistoryEvent.FromString(event) for (event,) in history],
@@ -213,27 +211,79 @@ class SqliteStore:
             dict(timers),
         )
 
-    def row(self, instance_id: str) -> InstanceRow | None:
+    def row(self, key: InstanceKey) -> InstanceRow | None:
         """The scalar part of an instance."""
         found = self._reader.execute(
-            f"SELECT {_COLUMNS} FROM instances WHERE instance_id = ?", (instance_id,)
+            f"SELECT {_COLUMNS} FROM instances WHERE app_id = ? AND instance_id = ?", key
         ).fetchone()
         return None if found is None else _from_columns(found)
 
-    def unfinished(self) -> list[str]:
-        """Instances with something to do."""
-        rows: Iterable[tuple[str]] = self._reader.execute(
-            "SELECT instance_id FROM inbox UNION SELECT instance_id FROM tasks UNION SELECT instance_id FROM timers"
+    def select(self, selection: Selection) -> list[InstanceRow]:
+        """Rows that fit."""
+        where = ["app_id = ?"]
+        values: list[str | int] = [selection.app_id]
+        for condition, value in (
+            ("name = ?", selection.name or None),
+            ("substr(instance_id, 1, length(?)) = ?", selection.prefix or None),
+            ("created >= ?", selection.created_from),
+            ("created <= ?", selection.created_to),
+            ("completed <= ?", selection.completed_to),
+            ("number < ?" if selection.newest_first else "number > ?", selection.after or None),
+        ):
+            if value is not None:
+                where.append(condition)
+                values += [value] * condition.count("?")
+        if selection.statuses:
+            final = sorted(status for status in selection.statuses if status not in _NOT_FINAL)
+            either = [f"(ended IS NULL AND {_NOT_FINAL[status]})" for status in selection.statuses & _NOT_FINAL.keys()]
+            if final:
+                either.append(f"ended IN ({', '.join('?' * len(final))})")
+                values += final
+            where.append(f"({' OR '.join(either)})")
+        order = "DESC" if selection.newest_first else "ASC"
+        rows = self._reader.execute(
+            f"SELECT {_COLUMNS} FROM instances WHERE {' AND '.join(where)} ORDER BY number {order} LIMIT ?",
+            [*values, selection.limit],
         )
-        return [name for (name,) in rows]
+        return [_from_columns(row) for row in rows]
+
+    def ready(self, now: int) -> list[InstanceKey]:
+        """Instances with something to do."""
+        return self._reader.execute(
+            "SELECT app_id, instance_id FROM instances WHERE number IN (SELECT instance FROM tasks) OR (number IN "
+            "(SELECT instance FROM inbox) AND (started IS NOT NULL OR scheduled IS NULL OR scheduled <= ?))",
+            (now,),
+        ).fetchall()
+
+    def due(self, now: int) -> list[InstanceKey]:
+        """Instances whose timers should have fired."""
+        return self._reader.execute(
+            "SELECT DISTINCT app_id, instance_id FROM (SELECT instance FROM timers WHERE fire_at <= ? ORDER BY fire_at "
+            f"LIMIT {_MOST_DUE}) JOIN instances ON number = instance",
+            (now,),
+        ).fetchall()
+
+    def next_due(self, now: int) -> int | None:
+        """When the first timer after now fires."""
+        (first,) = self._reader.execute("SELECT min(fire_at) FROM timers WHERE fire_at > ?", (now,)).fetchone()
+        return None if first is None else int(first)
+
+    def apps(self) -> list[str]:
+        """Apps that have instances."""
+        return [app_id for (app_id,) in self._reader.execute("SELECT DISTINCT app_id FROM instances ORDER BY app_id")]
+
+    def size(self) -> int:
+        """Bytes of the file and its log."""
+        sizes = (path.stat().st_size for path in (self._path, Path(f"{self._path}-wal")) if path.exists())
+        return sum(sizes)
 
     def close(self) -> None:
         """Closes the file and lets another engine have it."""
         self._let_go([self._reader, self._writer])
 
 
-def _to_columns(row: InstanceRow) -> list[object]:
-    values = [getattr(row, name) for name in _FIELDS]
+def _to_columns(row: InstanceRow, names: Sequence[str]) -> list[Any]:
+    values = [getattr(row, name) for name in names]
     return [value.SerializeToString() if isinstance(value, Message) else value for value in values]
 
 
@@ -241,11 +291,17 @@ def _from_columns(columns: Sequence[Any]) -> InstanceRow:
     # The order of the columns is that of the fields.
     row: dict[str, Any] = dict(zip(_FIELDS, columns, strict=True))
     row["suspended"] = bool(row["suspended"])
-    if row["failure"] is not None:
-        row["failure"] = pb.TaskFailureDetails.FromString(row["failure"])
-    if row["parent"] is not None:
-        row["parent"] = pb.ParentInstanceInfo.FromString(row["parent"])
+    for name, message in _MESSAGES.items():
+        if row[name] is not None:
+            row[name] = message.FromString(row[name])
     return InstanceRow(**row)
+
+
+_MESSAGES: dict[str, type[Message]] = {
+    "failure": pb.TaskFailureDetails,
+    "parent": pb.ParentInstanceInfo,
+    "propagated": pb.PropagatedHistory,
+}
 
 
 class _FileLock:

@@ -14,6 +14,8 @@ from google.protobuf.message import Message
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 SERVICE = "TaskHubSidecarService"
+# What the engine of this package offers beyond the protocol; other workers never notice that it is there.
+EXTENSIONS = "dapr_workflow_sdk.EngineExtensions"
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,18 @@ class Method:
         name: Its name in the service.
         request: Type of the request.
         response: Type of the response, or of each of them.
+        service: The service that has it.
     """
 
     name: str
     request: type[Message]
     response: type[Message]
+    service: str = SERVICE
 
     @property
     def path(self) -> str:
         """What a call names."""
-        return f"/{SERVICE}/{self.name}"
+        return f"/{self.service}/{self.name}"
 
 
 HELLO = Method("Hello", Empty, Empty)
@@ -52,3 +56,13 @@ COMPLETE_ACTIVITY = Method("CompleteActivityTask", pb.ActivityResponse, pb.Compl
 COMPLETE_TURN = Method("CompleteOrchestratorTask", pb.WorkflowResponse, pb.CompleteTaskResponse)
 COMPLETE_TURN_NEW = Method("CompleteWorkflowTask", pb.WorkflowResponse, pb.CompleteTaskResponse)
 HISTORY = Method("GetInstanceHistory", pb.GetInstanceHistoryRequest, pb.GetInstanceHistoryResponse)
+LIST_IDS = Method("ListInstanceIDs", pb.ListInstanceIDsRequest, pb.ListInstanceIDsResponse)
+RERUN = Method("RerunWorkflowFromEvent", pb.RerunWorkflowFromEventRequest, pb.RerunWorkflowFromEventResponse)
+ABANDON_ACTIVITY = Method("AbandonTaskActivityWorkItem", pb.AbandonActivityTaskRequest, pb.AbandonActivityTaskResponse)
+ABANDON_TURN = Method("AbandonTaskOrchestratorWorkItem", pb.AbandonWorkflowTaskRequest, pb.AbandonWorkflowTaskResponse)
+
+DESCRIBE = Method("Describe", pb.DescribeEngineRequest, pb.DescribeEngineResponse, EXTENSIONS)
+LIST_INSTANCES = Method("ListInstances", pb.ListInstancesRequest, pb.ListInstancesResponse, EXTENSIONS)
+LIST_WORKERS = Method("ListWorkers", pb.ListWorkersRequest, pb.ListWorkersResponse, EXTENSIONS)
+HEARTBEAT = Method("Heartbeat", pb.HeartbeatRequest, pb.HeartbeatResponse, EXTENSIONS)
+NOTICES = Method("Notices", pb.NoticesRequest, pb.Notice, EXTENSIONS)

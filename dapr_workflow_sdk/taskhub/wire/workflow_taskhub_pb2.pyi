@@ -28,6 +28,7 @@ class StalledReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STALLED_REASON_PATCH_MISMATCH: _ClassVar[StalledReason]
     STALLED_REASON_VERSION_NOT_AVAILABLE: _ClassVar[StalledReason]
     STALLED_REASON_PAYLOAD_SIZE_EXCEEDED: _ClassVar[StalledReason]
+    STALLED_REASON_WORKER_LOST: _ClassVar[StalledReason]
 
 class HistoryPropagationScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -59,6 +60,7 @@ WORKFLOW_STATUS_STALLED: WorkflowStatus
 STALLED_REASON_PATCH_MISMATCH: StalledReason
 STALLED_REASON_VERSION_NOT_AVAILABLE: StalledReason
 STALLED_REASON_PAYLOAD_SIZE_EXCEEDED: StalledReason
+STALLED_REASON_WORKER_LOST: StalledReason
 HISTORY_PROPAGATION_SCOPE_NONE: HistoryPropagationScope
 HISTORY_PROPAGATION_SCOPE_OWN_HISTORY: HistoryPropagationScope
 HISTORY_PROPAGATION_SCOPE_LINEAGE: HistoryPropagationScope
@@ -593,18 +595,22 @@ class WorkflowAction(_message.Message):
     def __init__(self, id: _Optional[int] = ..., scheduleTask: _Optional[_Union[ScheduleTaskAction, _Mapping[str, object]]] = ..., createChildWorkflow: _Optional[_Union[CreateChildWorkflowAction, _Mapping[str, object]]] = ..., createTimer: _Optional[_Union[CreateTimerAction, _Mapping[str, object]]] = ..., sendEvent: _Optional[_Union[SendEventAction, _Mapping[str, object]]] = ..., completeWorkflow: _Optional[_Union[CompleteWorkflowAction, _Mapping[str, object]]] = ..., terminateWorkflow: _Optional[_Union[TerminateWorkflowAction, _Mapping[str, object]]] = ..., workflowVersionNotAvailable: _Optional[_Union[WorkflowVersionNotAvailableAction, _Mapping[str, object]]] = ..., createDetachedWorkflow: _Optional[_Union[CreateDetachedWorkflowAction, _Mapping[str, object]]] = ..., router: _Optional[_Union[TaskRouter, _Mapping[str, object]]] = ...) -> None: ...
 
 class GetWorkItemsRequest(_message.Message):
-    __slots__ = ("maxConcurrentWorkflowWorkItems", "maxConcurrentActivityWorkItems", "maxConcurrentEntityWorkItems", "capabilities", "legacyCapabilities")
+    __slots__ = ("maxConcurrentWorkflowWorkItems", "maxConcurrentActivityWorkItems", "maxConcurrentEntityWorkItems", "capabilities", "legacyCapabilities", "workerId", "workerIdentity")
     MAXCONCURRENTWORKFLOWWORKITEMS_FIELD_NUMBER: _ClassVar[int]
     MAXCONCURRENTACTIVITYWORKITEMS_FIELD_NUMBER: _ClassVar[int]
     MAXCONCURRENTENTITYWORKITEMS_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     LEGACYCAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    WORKERID_FIELD_NUMBER: _ClassVar[int]
+    WORKERIDENTITY_FIELD_NUMBER: _ClassVar[int]
     maxConcurrentWorkflowWorkItems: int
     maxConcurrentActivityWorkItems: int
     maxConcurrentEntityWorkItems: int
     capabilities: _containers.RepeatedScalarFieldContainer[WorkerCapability]
     legacyCapabilities: _containers.RepeatedScalarFieldContainer[WorkerCapability]
-    def __init__(self, maxConcurrentWorkflowWorkItems: _Optional[int] = ..., maxConcurrentActivityWorkItems: _Optional[int] = ..., maxConcurrentEntityWorkItems: _Optional[int] = ..., capabilities: _Optional[_Iterable[_Union[WorkerCapability, str]]] = ..., legacyCapabilities: _Optional[_Iterable[_Union[WorkerCapability, str]]] = ...) -> None: ...
+    workerId: str
+    workerIdentity: str
+    def __init__(self, maxConcurrentWorkflowWorkItems: _Optional[int] = ..., maxConcurrentActivityWorkItems: _Optional[int] = ..., maxConcurrentEntityWorkItems: _Optional[int] = ..., capabilities: _Optional[_Iterable[_Union[WorkerCapability, str]]] = ..., legacyCapabilities: _Optional[_Iterable[_Union[WorkerCapability, str]]] = ..., workerId: _Optional[str] = ..., workerIdentity: _Optional[str] = ...) -> None: ...
 
 class CachedHistory(_message.Message):
     __slots__ = ("eventCount",)
@@ -649,7 +655,7 @@ class WorkflowResponse(_message.Message):
     def __init__(self, instanceId: _Optional[str] = ..., actions: _Optional[_Iterable[_Union[WorkflowAction, _Mapping[str, object]]]] = ..., customStatus: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., completionToken: _Optional[str] = ..., numEventsProcessed: _Optional[_Union[_wrappers_pb2.Int32Value, _Mapping[str, object]]] = ..., version: _Optional[_Union[WorkflowVersion, _Mapping[str, object]]] = ...) -> None: ...
 
 class ActivityRequest(_message.Message):
-    __slots__ = ("name", "version", "input", "workflowInstance", "taskId", "parentTraceContext", "taskExecutionId", "propagatedHistory", "attempt")
+    __slots__ = ("name", "version", "input", "workflowInstance", "taskId", "parentTraceContext", "taskExecutionId", "propagatedHistory", "attempt", "heartbeatDetails", "targetAppId")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     INPUT_FIELD_NUMBER: _ClassVar[int]
@@ -659,6 +665,8 @@ class ActivityRequest(_message.Message):
     TASKEXECUTIONID_FIELD_NUMBER: _ClassVar[int]
     PROPAGATEDHISTORY_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEATDETAILS_FIELD_NUMBER: _ClassVar[int]
+    TARGETAPPID_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: _wrappers_pb2.StringValue
     input: _wrappers_pb2.StringValue
@@ -668,7 +676,9 @@ class ActivityRequest(_message.Message):
     taskExecutionId: str
     propagatedHistory: PropagatedHistory
     attempt: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., workflowInstance: _Optional[_Union[WorkflowInstance, _Mapping[str, object]]] = ..., taskId: _Optional[int] = ..., parentTraceContext: _Optional[_Union[TraceContext, _Mapping[str, object]]] = ..., taskExecutionId: _Optional[str] = ..., propagatedHistory: _Optional[_Union[PropagatedHistory, _Mapping[str, object]]] = ..., attempt: _Optional[int] = ...) -> None: ...
+    heartbeatDetails: _wrappers_pb2.StringValue
+    targetAppId: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., input: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., workflowInstance: _Optional[_Union[WorkflowInstance, _Mapping[str, object]]] = ..., taskId: _Optional[int] = ..., parentTraceContext: _Optional[_Union[TraceContext, _Mapping[str, object]]] = ..., taskExecutionId: _Optional[str] = ..., propagatedHistory: _Optional[_Union[PropagatedHistory, _Mapping[str, object]]] = ..., attempt: _Optional[int] = ..., heartbeatDetails: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., targetAppId: _Optional[str] = ...) -> None: ...
 
 class ActivityResponse(_message.Message):
     __slots__ = ("instanceId", "taskId", "result", "failureDetails", "completionToken")
@@ -959,3 +969,135 @@ class GetInstanceHistoryResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[HistoryEvent]
     def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping[str, object]]]] = ...) -> None: ...
+
+class AbandonActivityTaskRequest(_message.Message):
+    __slots__ = ("completionToken",)
+    COMPLETIONTOKEN_FIELD_NUMBER: _ClassVar[int]
+    completionToken: str
+    def __init__(self, completionToken: _Optional[str] = ...) -> None: ...
+
+class AbandonActivityTaskResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AbandonWorkflowTaskRequest(_message.Message):
+    __slots__ = ("completionToken",)
+    COMPLETIONTOKEN_FIELD_NUMBER: _ClassVar[int]
+    completionToken: str
+    def __init__(self, completionToken: _Optional[str] = ...) -> None: ...
+
+class AbandonWorkflowTaskResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeEngineRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeEngineResponse(_message.Message):
+    __slots__ = ("version", "appId", "appIds", "store", "storeBytes")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    APPID_FIELD_NUMBER: _ClassVar[int]
+    APPIDS_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    STOREBYTES_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    appId: str
+    appIds: _containers.RepeatedScalarFieldContainer[str]
+    store: str
+    storeBytes: int
+    def __init__(self, version: _Optional[str] = ..., appId: _Optional[str] = ..., appIds: _Optional[_Iterable[str]] = ..., store: _Optional[str] = ..., storeBytes: _Optional[int] = ...) -> None: ...
+
+class ListInstancesRequest(_message.Message):
+    __slots__ = ("runtimeStatus", "name", "idPrefix", "createdTimeFrom", "createdTimeTo", "pageSize", "continuationToken", "getInputsAndOutputs")
+    RUNTIMESTATUS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IDPREFIX_FIELD_NUMBER: _ClassVar[int]
+    CREATEDTIMEFROM_FIELD_NUMBER: _ClassVar[int]
+    CREATEDTIMETO_FIELD_NUMBER: _ClassVar[int]
+    PAGESIZE_FIELD_NUMBER: _ClassVar[int]
+    CONTINUATIONTOKEN_FIELD_NUMBER: _ClassVar[int]
+    GETINPUTSANDOUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    runtimeStatus: _containers.RepeatedScalarFieldContainer[WorkflowStatus]
+    name: str
+    idPrefix: str
+    createdTimeFrom: _timestamp_pb2.Timestamp
+    createdTimeTo: _timestamp_pb2.Timestamp
+    pageSize: int
+    continuationToken: str
+    getInputsAndOutputs: bool
+    def __init__(self, runtimeStatus: _Optional[_Iterable[_Union[WorkflowStatus, str]]] = ..., name: _Optional[str] = ..., idPrefix: _Optional[str] = ..., createdTimeFrom: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., createdTimeTo: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., pageSize: _Optional[int] = ..., continuationToken: _Optional[str] = ..., getInputsAndOutputs: _Optional[bool] = ...) -> None: ...
+
+class ListInstancesResponse(_message.Message):
+    __slots__ = ("workflowStates", "continuationToken")
+    WORKFLOWSTATES_FIELD_NUMBER: _ClassVar[int]
+    CONTINUATIONTOKEN_FIELD_NUMBER: _ClassVar[int]
+    workflowStates: _containers.RepeatedCompositeFieldContainer[WorkflowState]
+    continuationToken: str
+    def __init__(self, workflowStates: _Optional[_Iterable[_Union[WorkflowState, _Mapping[str, object]]]] = ..., continuationToken: _Optional[str] = ...) -> None: ...
+
+class ListWorkersRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WorkerInfo(_message.Message):
+    __slots__ = ("workerId", "identity", "appId", "connectedAt", "turns", "activities", "maxTurns", "maxActivities")
+    WORKERID_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    APPID_FIELD_NUMBER: _ClassVar[int]
+    CONNECTEDAT_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITIES_FIELD_NUMBER: _ClassVar[int]
+    MAXTURNS_FIELD_NUMBER: _ClassVar[int]
+    MAXACTIVITIES_FIELD_NUMBER: _ClassVar[int]
+    workerId: str
+    identity: str
+    appId: str
+    connectedAt: _timestamp_pb2.Timestamp
+    turns: int
+    activities: int
+    maxTurns: int
+    maxActivities: int
+    def __init__(self, workerId: _Optional[str] = ..., identity: _Optional[str] = ..., appId: _Optional[str] = ..., connectedAt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, object]]] = ..., turns: _Optional[int] = ..., activities: _Optional[int] = ..., maxTurns: _Optional[int] = ..., maxActivities: _Optional[int] = ...) -> None: ...
+
+class ListWorkersResponse(_message.Message):
+    __slots__ = ("workers",)
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerInfo]
+    def __init__(self, workers: _Optional[_Iterable[_Union[WorkerInfo, _Mapping[str, object]]]] = ...) -> None: ...
+
+class HeartbeatRequest(_message.Message):
+    __slots__ = ("instanceId", "taskId", "completionToken", "details", "timeoutSeconds")
+    INSTANCEID_FIELD_NUMBER: _ClassVar[int]
+    TASKID_FIELD_NUMBER: _ClassVar[int]
+    COMPLETIONTOKEN_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUTSECONDS_FIELD_NUMBER: _ClassVar[int]
+    instanceId: str
+    taskId: int
+    completionToken: str
+    details: _wrappers_pb2.StringValue
+    timeoutSeconds: float
+    def __init__(self, instanceId: _Optional[str] = ..., taskId: _Optional[int] = ..., completionToken: _Optional[str] = ..., details: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., timeoutSeconds: _Optional[float] = ...) -> None: ...
+
+class HeartbeatResponse(_message.Message):
+    __slots__ = ("cancelled", "lost")
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    cancelled: bool
+    lost: bool
+    def __init__(self, cancelled: _Optional[bool] = ..., lost: _Optional[bool] = ...) -> None: ...
+
+class NoticesRequest(_message.Message):
+    __slots__ = ("workerId",)
+    WORKERID_FIELD_NUMBER: _ClassVar[int]
+    workerId: str
+    def __init__(self, workerId: _Optional[str] = ...) -> None: ...
+
+class Notice(_message.Message):
+    __slots__ = ("completionToken", "reason")
+    COMPLETIONTOKEN_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    completionToken: str
+    reason: str
+    def __init__(self, completionToken: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
