@@ -1,0 +1,277 @@
+"""How instances look: as tables and lines for people, as documents for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections.abc import Container, Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any, Literal, TypeAlias
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.table import Table
+from rich.text import Text
+
+from dapr_workflow_sdk.client.state import WorkflowStatus, read_state
+from dapr_workflow_sdk.errors import FailureDetails
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import failure_from_wire, nanoseconds
+
+STYLES = {
+    "RUNNING": "cyan",
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "TERMINATED": "yellow",
+    "PENDING": "dim",
+    "SUSPENDED": "magenta",
+    "STALLED": "bold red",
+}
+# Spaces between columns, and the least room of the last one.
+_GAP = 2
+_LEAST = 12
+_MARK = "__durabletask_autoobject__"
+_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | int | float | bool | None"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def clean(text: str) -> str:
+    """Text without the characters that a terminal would obey."""
+    return _CONTROL.sub(lambda found: found[0] if found[0] == "\n" else f"\\x{ord(found[0]):02x}", text)
+
+
+def one_line(text: str) -> str:
+    """Text in one line."""
+    return clean(" ".join(text.split()))
+
+
+# ---- time ------------------------------------------------------------------------------------------------------
+
+
+def span(nanos: int) -> str:
+    """A length of time, as precise as it matters: ``8 ms``, ``1.24 s``, ``3 min 12 s``, ``2 d 4 h``."""
+    if nanos < 0:
+        return f"-{span(-nanos)}"
+    milliseconds = round(nanos / 1_000_000)
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:.2f} s" if milliseconds < 9_995 else f"{milliseconds / 1000:.1f} s"
+    seconds = round(nanos / 1_000_000_000)
+    for size, name, smaller, smaller_name in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{seconds // size} {name}" + (f" {rest} {smaller_name}" if rest else "")
+    return "1 min"
+
+
+def distance(moment: int, now: int) -> str:
+    """A moment as people say it: ``3 min ago``, ``in 2 h``, ``now``."""
+    seconds = round((now - moment) / 1_000_000_000)
+    if seconds == 0:
+        return "now"
+    shown = _rough(abs(seconds))
+    return f"{shown} ago" if seconds > 0 else f"in {shown}"
+
+
+def _rough(seconds: int) -> str:
+    for size, name in ((86400 * 2, "d"), (3600 * 2, "h"), (60 * 2, "min")):
+        if seconds >= size:
+            return f"{seconds // (size // 2)} {name}"
+    return f"{seconds} s"
+
+
+def local(moment: int) -> str:
+    """A moment on the clock of this machine."""
+    try:
+        return datetime.fromtimestamp(moment // 1_000_000_000, timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "at no time"
+
+
+def when(moment: int, now: int | None = None) -> str:
+    """A moment in both ways."""
+    return f"{local(moment)} ({distance(moment, time.time_ns() if now is None else now)})"
+
+
+def iso(moment: Timestamp) -> str:
+    """A moment for programs: UTC, in microseconds."""
+    text: str = moment.ToJsonString()
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return f"{whole}.{(fraction + '000000')[:6]}Z"
+
+
+# ---- payloads --------------------------------------------------------------------------------------------------
+
+
+def value_of(text: str | None) -> Any:
+    """What payload text says; text that is no JSON is its own value."""
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def pretty(text: str) -> str:
+    """Payload text for reading, in as many lines as it takes."""
+    try:
+        return clean(json.dumps(_unmarked(json.loads(text)), indent=2, ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return clean(text)
+
+
+def brief(text: str) -> str:
+    """Payload text for reading, in one line."""
+    if _MARK in text:
+        with contextlib.suppress(ValueError, RecursionError):
+            text = json.dumps(_unmarked(json.loads(text)), ensure_ascii=False)
+    return one_line(text)
+
+
+def _unmarked(value: _Json) -> _Json:
+    """A value without the marks by which workers know objects from dictionaries; they tell a reader nothing."""
+    if isinstance(value, dict):
+        return {key: _unmarked(inner) for key, inner in value.items() if key != _MARK}
+    if isinstance(value, list):
+        return [_unmarked(inner) for inner in value]
+    return value
+
+
+def failure_document(details: FailureDetails) -> dict[str, Any]:
+    """A failure, and what caused it, for programs."""
+    return {
+        "type": details.error_type,
+        "message": details.message,
+        "stack_trace": details.stack_trace,
+        "cause": None if details.cause is None else failure_document(details.cause),
+    }
+
+
+# ---- states ----------------------------------------------------------------------------------------------------
+
+
+def status_of(state: pb.WorkflowState) -> WorkflowStatus:
+    """Where an instance stands."""
+    return read_state(state).runtime_status
+
+
+def status_text(name: str) -> Text:
+    """A status in its colour."""
+    return Text(name, style=STYLES.get(name, ""))
+
+
+def moment_of(state: pb.WorkflowState, field: str) -> int | None:
+    """One of the moments of a state; None where the task hub does not tell it."""
+    if not state.HasField(field):
+        return None
+    moment = nanoseconds(getattr(state, field))
+    return moment if moment > 0 else None
+
+
+def duration_of(state: pb.WorkflowState) -> int | None:
+    """How long an instance took, or has been at it; a sidecar does not tell all that this needs."""
+    begin = moment_of(state, "startedAt") or moment_of(state, "createdTimestamp")
+    end = moment_of(state, "completedTimestamp")
+    if end is None and status_of(state).is_final:
+        end = moment_of(state, "lastUpdatedTimestamp")
+    if begin is None:
+        return None
+    return (time.time_ns() if end is None else end) - begin
+
+
+def state_document(state: pb.WorkflowState, *, payloads: bool = True) -> dict[str, Any]:
+    """An instance for programs; the keys are part of the command's interface."""
+    document: dict[str, Any] = {
+        "id": state.instanceId,
+        "name": state.name,
+        "status": status_of(state).name,
+        "created_at": _iso_field(state, "createdTimestamp"),
+        "started_at": _iso_field(state, "startedAt"),
+        "updated_at": _iso_field(state, "lastUpdatedTimestamp"),
+        "completed_at": _iso_field(state, "completedTimestamp"),
+        "scheduled_at": _iso_field(state, "scheduledStartTimestamp"),
+        "execution_id": state.executionId.value or None,
+        "parent_id": state.parentInstanceId.value or None,
+        "tags": dict(state.tags),
+    }
+    if payloads:
+        document["input"] = value_of(state.input.value if state.HasField("input") else None)
+        document["output"] = value_of(state.output.value if state.HasField("output") else None)
+        document["custom_status"] = state.customStatus.value if state.HasField("customStatus") else None
+        document["failure"] = (
+            failure_document(failure_from_wire(state.failureDetails)) if state.HasField("failureDetails") else None
+        )
+    return document
+
+
+def _iso_field(state: pb.WorkflowState, field: str) -> str | None:
+    return None if moment_of(state, field) is None else iso(getattr(state, field))
+
+
+def detail_of(state: pb.WorkflowState) -> str:
+    """The most telling thing about an instance, in one line: why it failed, what it returned, what it says."""
+    if state.HasField("failureDetails"):
+        return one_line(f"{state.failureDetails.errorType}: {state.failureDetails.errorMessage}")
+    if status_of(state).is_final:
+        return brief(state.output.value)
+    return one_line(state.customStatus.value)
+
+
+Cell = str | Text
+
+
+def plain_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], width: int, *, right: Container[str] = ()
+) -> Table:
+    """A table without lines; what does not fit is cut from the end, columns first.
+
+    Args:
+        columns: Titles.
+        rows: The rows.
+        width: How many characters fit in a line.
+        right: Columns of numbers.
+    """
+    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    needs = [max([len(title), *(row[number].cell_len for row in cells)]) for number, title in enumerate(columns)]
+    last = len(columns) - 1
+    while last > 1 and sum(needs[:last]) + _GAP * last + min(_LEAST, needs[last]) > width:
+        last -= 1  # A narrow terminal shows fewer columns, not their first letters.
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_edge=False)
+    for number, title in enumerate(columns[: last + 1]):
+        justify: Literal["left", "right"] = "right" if title in right else "left"
+        if number == last:
+            room = max(_LEAST, width - sum(needs[:last]) - _GAP * last)
+            table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis", max_width=room)
+        else:
+            # When even so there is no room, ids go on in the next line: they are there to be copied.
+            table.add_column(title, justify=justify, overflow="fold", no_wrap=number > 0)
+    for row in cells:
+        table.add_row(*row[: last + 1])
+    return table
+
+
+def state_table(states: Iterable[pb.WorkflowState], width: int, *, now: int | None = None) -> Table:
+    """A table of instances, with their payloads as far as the states have them."""
+    now = time.time_ns() if now is None else now
+    rows: list[list[Cell]] = []
+    for state in states:
+        created = moment_of(state, "createdTimestamp")
+        took = duration_of(state)
+        rows.append(
+            [
+                clean(state.instanceId),
+                clean(state.name) or "-",
+                status_text(status_of(state).name),
+                "-" if created is None else distance(created, now),
+                "-" if took is None else span(took),
+                Text(detail_of(state), style="red" if state.HasField("failureDetails") else ""),
+            ]
+        )
+    return plain_table(("ID", "WORKFLOW", "STATUS", "CREATED", "TOOK", "DETAIL"), rows, width)
