@@ -1,0 +1,95 @@
+"""Clients and workers of other SDKs do all they can against the engine, each pair in a run of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.expected import (
+    NOT_FOR_JAVASCRIPT_WORKERS,
+    NOT_IN_JAVASCRIPT,
+    NOT_IN_OLD_JAVASCRIPT,
+    NOT_IN_PYTHON,
+    scenarios,
+)
+from tests.interop.programs import Sdk, javascript, official, ours, site
+
+
+@dataclass(frozen=True)
+class Run:
+    """A worker, a client, and what the client is to tell."""
+
+    worker: Callable[[], Sdk]
+    client: Callable[[], Sdk]
+    expected: Mapping[str, Any]
+
+
+_NOT_REGISTERED = [["FAILED", None], "WorkflowNotRegisteredError"]
+RUNS = {
+    "python": Run(official, official, scenarios(NOT_IN_PYTHON)),
+    "python, asynchronous client": Run(official, lambda: official("async"), scenarios(NOT_IN_PYTHON)),
+    "python, whole histories": Run(
+        lambda: official(deltas=False), official, scenarios(NOT_IN_PYTHON, deltas=["COMPLETED", False])
+    ),
+    "javascript": Run(javascript, javascript, scenarios(NOT_IN_JAVASCRIPT)),
+    "javascript 3.6": Run(
+        lambda: javascript("dapr-3-6"),
+        lambda: javascript("dapr-3-6"),
+        scenarios(NOT_IN_JAVASCRIPT, NOT_IN_OLD_JAVASCRIPT),
+    ),
+    "python client, javascript worker": Run(
+        javascript, lambda: official("async"), scenarios(NOT_IN_PYTHON, NOT_FOR_JAVASCRIPT_WORKERS)
+    ),
+    "javascript client, python worker": Run(official, javascript, scenarios(NOT_IN_JAVASCRIPT)),
+    "python client, our worker": Run(
+        ours, official, scenarios(NOT_IN_PYTHON, {"deltas"}, unknown_workflow=_NOT_REGISTERED)
+    ),
+    "javascript client, our worker": Run(
+        ours, javascript, scenarios(NOT_IN_JAVASCRIPT, unknown_workflow=_NOT_REGISTERED)
+    ),
+}
+
+
+Results = Callable[[str], Mapping[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What the client of a run tells; each run is made once, when it is first asked for."""
+
+    outcomes: dict[str, Mapping[str, Any] | Exception] = {}
+
+    def told(name: str) -> Mapping[str, Any]:
+        if name not in outcomes:
+            try:
+                outcomes[name] = _run(RUNS[name], tmp_path_factory.mktemp("run"))
+            except Exception as error:
+                outcomes[name] = error
+        outcome = outcomes[name]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return told
+
+
+def _run(run: Run, folder: Path) -> Mapping[str, Any]:
+    with site(folder) as place:
+        place.start_worker(run.worker())
+        return place.run_client(run.client(), *run.expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "scenario"), [(name, scenario) for name, run in RUNS.items() for scenario in run.expected]
+)
+def test_scenario(results: Results, name: str, scenario: str) -> None:
+    assert results(name).get(scenario) == RUNS[name].expected[scenario]
+
+
+def test_every_scenario_is_run() -> None:
+    expected = set(scenarios())
+    assert set().union(*(run.expected for run in RUNS.values())) == expected
