@@ -252,10 +252,8 @@ def history(
             }
         )
         return
-    head = Text(clean(story.name or instance_id), style="bold")
-    if story.name:
-        head.append(f"  {clean(instance_id)}", style="default")
-    head.append("  ").append_text(status_text(status_of(state).name))
+    head = Text.assemble((clean(story.name or state.name), "bold"), f"  {clean(instance_id)}  ")
+    head.append_text(status_text(status_of(state).name))
     if story.begun:
         head.append(f"  {when(story.begun)}", style="dim")
     session.say(head)
@@ -265,9 +263,7 @@ def history(
     for number, entry in enumerate(story.open.values()):
         if not number:
             session.say("")
-        session.say(
-            Text("Waits for " if not number else "      and ", style="bold").append(wait_text(entry), "default")
-        )
+        session.say(Text.assemble(("Waits for " if not number else "      and ", "bold"), wait_text(entry)))
 
 
 @hub_command

@@ -93,6 +93,10 @@ def _counted(states: list[pb.WorkflowState]) -> str:
     return ", ".join(f"{count} {status.value}" for status, count in counts.most_common())
 
 
+def _many(count: int) -> str:
+    return f"{count} instance{'' if count == 1 else 's'}"
+
+
 def _show_doomed(session: Session, found: list[pb.WorkflowState]) -> None:
     if session.json:
         shown = [state_document(state, payloads=False) for state in found]
@@ -100,20 +104,20 @@ def _show_doomed(session: Session, found: list[pb.WorkflowState]) -> None:
         return
     if found:
         session.show(state_table(found, session.out.width))
-    session.note(f"Would purge {len(found)} instances{f' ({_counted(found)})' if found else ''}. Nothing was removed.")
+    session.note(f"Would purge {_many(len(found))}{f' ({_counted(found)})' if found else ''}. Nothing was removed.")
 
 
 def _ask(session: Session, found: list[pb.WorkflowState]) -> None:
     import sys
 
-    question = f"Purge {len(found)} instance{'' if len(found) == 1 else 's'} ({_counted(found)})?"
+    question = f"Purge {_many(len(found))} ({_counted(found)})?"
     if not sys.stdin.isatty():
         raise CommandError(f"{question} Nobody can be asked here: say --yes, or look first with --dry-run.")
     session.err.print(state_table(found[:_SHOWN], session.err.width))
     if len(found) > _SHOWN:
         session.note(f"and {len(found) - _SHOWN} more")
     try:
-        answer = session.err.input(f"{question} [y/N] ")
+        answer = session.err.input(f"{question} [y/N] ", markup=False)
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
@@ -150,7 +154,7 @@ def _tell(session: Session, removed: int, problems: list[str]) -> None:
     if session.json:
         session.document({"purged": removed, "errors": problems})
     else:
-        session.say(f"Purged {removed} instance{'' if removed == 1 else 's'}.")
+        session.say(f"Purged {_many(removed)}.")
     for problem in problems:
         session.err.print(f"dapr-workflow: {problem}", style="red", soft_wrap=True)
     if problems:

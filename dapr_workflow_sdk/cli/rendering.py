@@ -274,4 +274,7 @@ def state_table(states: Iterable[pb.WorkflowState], width: int, *, now: int | No
                 Text(detail_of(state), style="red" if state.HasField("failureDetails") else ""),
             ]
         )
-    return plain_table(("ID", "WORKFLOW", "STATUS", "CREATED", "TOOK", "DETAIL"), rows, width)
+    columns = ("ID", "WORKFLOW", "STATUS", "CREATED", "TOOK", "DETAIL")
+    if not any(row[-1] for row in rows):
+        columns = columns[:-1]  # Nothing is known, or was asked for.
+    return plain_table(columns, [row[: len(columns)] for row in rows], width)

@@ -36,9 +36,9 @@ def _style(entry: Entry) -> str:
 
 def what(entry: Entry) -> Text:
     """What happened, in a few words."""
-    text = Text(clean(entry.says), style=_style(entry))
+    text = Text.assemble((clean(entry.says), _style(entry)))
     if entry.name:
-        text.append(f" {clean(entry.name)}", style="bold" if entry.kind == "started" else "default")
+        text.append(f" {clean(entry.name)}", style="bold" if entry.kind == "started" else "")
     if entry.call is not None:
         text.append(f" #{entry.call}", style="dim")
     return text

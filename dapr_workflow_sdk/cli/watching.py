@@ -153,7 +153,7 @@ def _watch_all(session: Session, wanted: Callable[[], Filter], pause: float, lim
 
 def _all_of(where: str, states: list[pb.WorkflowState], width: int, *, more: bool) -> RenderableType:
     counts = Counter(status_of(state).name for state in states)
-    head = Text(f"{_clock()}  {where}  ", style="dim")
+    head = Text.assemble((f"{_clock()}  {where}  ", "dim"))
     for status in STYLES:
         if counts[status]:
             head.append(f" {counts[status]} {status}", style=STYLES[status])
@@ -193,8 +193,8 @@ def _watch_one(session: Session, instance_id: str, pause: float) -> None:
 
 
 def _one_of(session: Session, state: pb.WorkflowState, *, tells: bool) -> RenderableType:
-    head = Text(clean(state.name), style="bold").append(f"  {clean(state.instanceId)}  ", style="default")
-    head.append_text(status_text(status_of(state).name)).append(f"  {detail_of(state)}", style="default")
+    head = Text.assemble((clean(state.name), "bold"), f"  {clean(state.instanceId)}  ")
+    head.append_text(status_text(status_of(state).name)).append(f"  {detail_of(state)}")
     if not tells:
         updated = state.lastUpdatedTimestamp
         return Group(head, Text(f"updated {when(updated.seconds * 1_000_000_000)}", style="dim"))
@@ -209,7 +209,7 @@ def _one_of(session: Session, state: pb.WorkflowState, *, tells: bool) -> Render
     ]
     if waits:
         parts.append(Text(""))
-        parts += [Text("Waits for ", style="bold").append(wait, style="default") for wait in waits[:4]]
+        parts += [Text.assemble(("Waits for ", "bold"), wait) for wait in waits[:4]]
     return Group(*parts)
 
 
