@@ -7,11 +7,12 @@ their work over and wait. One loop also means one user of gRPC's asyncio support
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -61,8 +62,8 @@ class Portal:
         """Identifier of the loop's thread."""
         return None if self._thread is None else self._thread.ident
 
-    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
-        """Runs a coroutine function on the loop and waits for its result.
+    def call(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """Calls a function on the loop and waits for what it gives to be there.
 
         Raises:
             RuntimeError: The caller is on the loop's thread, where waiting would never end: an async activity that
@@ -75,12 +76,12 @@ class Portal:
             )
         if sys.is_finalizing():
             raise RuntimeError("The interpreter is ending, and the SDK's event loop has ended before it.")
-        future = asyncio.run_coroutine_threadsafe(function(*arguments), self.loop)
+        call = _Call(self.loop, function, arguments)
         try:
-            return future.result()
+            return call.result()
         except BaseException:
             # Ctrl-C while waiting: nobody wants the result any more.
-            future.cancel()
+            call.cancel()
             raise
 
     async def acall(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
@@ -88,6 +89,54 @@ class Portal:
         if self.here:
             return await function(*arguments)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(function(*arguments), self.loop))
+
+
+class _Call(Generic[T]):
+    """A call on the loop that another thread waits for.
+
+    It does what `asyncio.run_coroutine_threadsafe` does, without that function's two futures that copy each other's
+    state: every operation of a synchronous client comes this way.
+    """
+
+    __slots__ = ("_arguments", "_done", "_error", "_function", "_loop", "_result", "_task")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, function: Callable[..., Awaitable[T]], arguments: tuple[Any, ...]
+    ) -> None:
+        self._loop = loop
+        self._function = function
+        self._arguments = arguments
+        self._task: asyncio.Task[None] | None = None
+        self._error: BaseException | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+        loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            self._result = await self._function(*self._arguments)
+        except asyncio.CancelledError:
+            self._error = concurrent.futures.CancelledError()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
+            self._error = error
+        finally:
+            self._done.release()
+
+    def result(self) -> T:
+        self._done.acquire()
+        try:
+            if self._error is not None:
+                raise self._error
+            return self._result
+        finally:
+            # An error holds the frames it went through, and these frames this call: the circle is broken here.
+            self._error = None
+
+    def cancel(self) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._task is not None and self._task.cancel())
 
 
 PORTAL = Portal()

@@ -38,6 +38,7 @@ class WorkflowClient:
         port: int | str | None = None,
         *,
         engine: HasHub | None = None,
+        app_id: str | None = None,
         converter: Converter | None = None,
     ) -> None:
         """Connects to nothing yet.
@@ -46,12 +47,14 @@ class WorkflowClient:
             host: Host of the sidecar; ``DAPR_GRPC_ENDPOINT`` or ``DAPR_RUNTIME_HOST`` by default, else 127.0.0.1.
             port: gRPC port of the sidecar; ``DAPR_GRPC_PORT`` by default, else 50001.
             engine: The engine to use instead.
+            app_id: The app whose instances are meant where one address serves several, as the engine of this package
+                may; in process that is ``engine=engine.app("name")``.
             converter: How payloads are written; JSON by default.
 
         Raises:
             ValueError: Both `engine` and an address are given, or the address makes no sense.
         """
-        hub, self._owned = open_hub(engine, host, port)
+        hub, self._owned = open_hub(engine, host, port, app_id)
         self._operations = ClientOperations(hub, converter or JsonConverter())
         self._closed = threading.Event()
         self._used = False

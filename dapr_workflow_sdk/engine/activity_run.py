@@ -11,7 +11,7 @@ from dapr_workflow_sdk.engine.suspicion import Losses
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ActivityRun:
     """An activity at a worker, or on its way to one.
 

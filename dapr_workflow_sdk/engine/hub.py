@@ -6,6 +6,7 @@ store and the clock.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -450,15 +451,15 @@ class EngineHub:
         finally:
             self._runner.unsubscribe(worker)
 
-    async def complete_turn(self, response: pb.WorkflowResponse) -> None:
-        """Applies a worker's answer; returns when it is durable."""
+    def complete_turn(self, response: pb.WorkflowResponse) -> asyncio.Future[None]:
+        """Applies a worker's answer at once; the future is done when that is durable."""
         self._check_open()
-        await self._runner.complete_turn(self._app_id, response)
+        return self._runner.complete_turn(self._app_id, response)
 
-    async def complete_activity(self, response: pb.ActivityResponse) -> None:
-        """Takes an activity's result; returns when it is durable."""
+    def complete_activity(self, response: pb.ActivityResponse) -> asyncio.Future[None]:
+        """Takes an activity's result at once; the future is done when it is durable."""
         self._check_open()
-        await self._runner.complete_activity(response)
+        return self._runner.complete_activity(response)
 
     def _get(self, instance_id: str) -> Live:
         self._check_open()

@@ -13,7 +13,7 @@ from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 
-@dataclass
+@dataclass(slots=True)
 class Turn:
     """A turn at a worker, or at the engine itself if the worker is None.
 
@@ -46,7 +46,7 @@ class Live:
         sent: How much of the history that worker was sent: the generation, and the number of events.
         losses: How often in a row workers were lost with a turn of it.
         retry: Whether it may take a turn although it is stalled.
-        committed: Done when everything it was asked to store so far is durable; None if that is nothing.
+        uncommitted: How many changes of it are on their way to the store.
         waiters: Clients that wait for it.
         acknowledgements: Workers that wait to hear that a result is durable.
     """
@@ -60,7 +60,7 @@ class Live:
     sent: tuple[int, int] = (0, 0)
     losses: Losses = field(default_factory=Losses)
     retry: bool = False
-    committed: asyncio.Future[None] | None = None
+    uncommitted: int = 0
     waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(
         default_factory=list[tuple[Milestone, "asyncio.Future[None]"]]
     )
@@ -87,7 +87,7 @@ class Live:
             and not state.tasks
             and not self.waiters
             and not self.acknowledgements
-            and (self.committed is None or self.committed.done())
+            and not self.uncommitted
         )
 
     def acknowledge(self, keys: list[TaskKey]) -> None:

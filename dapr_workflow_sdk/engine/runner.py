@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from dapr_workflow_sdk.engine.activity_run import ActivityRun
 from dapr_workflow_sdk.engine.app_queue import AppQueue
 from dapr_workflow_sdk.engine.clock import Clock
-from dapr_workflow_sdk.engine.committer import Committer
+from dapr_workflow_sdk.engine.committer import Committed, Committer
+from dapr_workflow_sdk.engine.identifiers import new_execution_id, tokens
 from dapr_workflow_sdk.engine.live import Live, Turn, is_terminated, reached
 from dapr_workflow_sdk.engine.resting import RestingInstances
 from dapr_workflow_sdk.engine.running_activities import RunningActivities
@@ -43,6 +43,7 @@ from dapr_workflow_sdk.engine.transitions import (
     unstall,
     wants,
 )
+from dapr_workflow_sdk.errors import TaskHubUnavailableError
 from dapr_workflow_sdk.taskhub.failures import already_exists, unavailable
 from dapr_workflow_sdk.taskhub.port import Milestone, TurnItem, WorkerOffer
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -76,7 +77,8 @@ class InstanceRunner:
         self._live: dict[InstanceKey, Live] = {}
         self._apps: dict[str, AppQueue] = {}
         self._resting = RestingInstances(store, clock, _MOST_RESTING, self.find)
-        self._running = RunningActivities()
+        self._tokens = tokens()
+        self._running = RunningActivities(self._tokens)
         self._turns_out = 0
         self._stalled: set[InstanceKey] = set()
         self._notices: dict[str, asyncio.Queue[pb.Notice | None]] = {}
@@ -166,18 +168,28 @@ class InstanceRunner:
 
     def _commit(self, changes: Sequence[Change]) -> Coroutine[Any, Any, None]:
         """Submits changes at once; what it returns waits until they are durable."""
-        committed = self._committer.submit(changes)
-        for change in changes:
-            live = self._live.get(change.key)
-            if live is not None:
-                live.committed = committed
-        return self._durable(committed)
+        lives = [live for change in changes if (live := self._live.get(change.key)) is not None]
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def committed(error: Exception | None) -> None:
+            if error is not None:
+                _refuse(done, error)
+            elif not done.done():
+                done.set_result(None)
+
+        for live in lives:
+            live.uncommitted += 1
+        self._committer.commit(changes, self._counted(lives, committed))
+        return self._durable(done)
 
     async def _durable(self, committed: asyncio.Future[None]) -> None:
         try:
             await committed
         except Exception as error:
-            raise unavailable(f"{self.description} could not store what was to happen: {error}") from error
+            raise self._not_stored(error) from error
+
+    def _not_stored(self, error: Exception) -> TaskHubUnavailableError:
+        return unavailable(f"{self.description} could not store what was to happen: {error}")
 
     async def purge(self, rows: Sequence[InstanceRow]) -> None:
         """Removes instances, all or none; returns when that is durable."""
@@ -458,7 +470,7 @@ class InstanceRunner:
         marker = event_at(self._clock.now())
         marker.workflowStarted.SetInParent()
         taken = list(live.state.inbox)
-        turn = Turn(uuid.uuid4().hex, taken, [marker, *(item.event for item in taken)], worker)
+        turn = Turn(next(self._tokens), taken, [marker, *(item.event for item in taken)], worker)
         live.turn = turn
         live.retry = False
         self._turns_out += 1
@@ -525,46 +537,67 @@ class InstanceRunner:
             self.app(run.app_id).put_activity(run)
             self._pump()
 
-    async def complete_turn(self, app_id: str, response: pb.WorkflowResponse) -> None:
-        """Applies a worker's answer; returns when it is durable."""
+    def complete_turn(self, app_id: str, response: pb.WorkflowResponse) -> asyncio.Future[None]:
+        """Applies a worker's answer at once; the future is done when that is durable."""
         live = self._live.get((app_id, response.instanceId))
         turn = None if live is None else live.turn
         if live is None or turn is None or turn.answered or response.completionToken not in ("", turn.token):
             logger.debug("Ignored the answer to a turn of %s that is not running.", response.instanceId)
-            return
+            return _nothing_to_wait_for()
         self._leave_worker(live, turn)
-        await self._whatever_callers_do(self._conclude(live, turn, response))
+        return self._conclude(live, turn, response)
 
-    async def _conclude(self, live: Live, turn: Turn, response: pb.WorkflowResponse) -> None:
+    def _conclude(self, live: Live, turn: Turn, response: pb.WorkflowResponse) -> asyncio.Future[None]:
         turn.answered = True
         live.losses.count = 0
         reason = reason_to_stall(live.state, response)
         if reason is not None:
             self._end_turn(live)
-            await self._stall(live, *reason)
+            stalled = self.in_background(self._stall(live, *reason))
             self._pump()
-            return
+            return asyncio.shield(stalled)
         self._stalled.discard(live.key)
         now = self._clock.now()
-        conclusion = conclude(live.state, turn.taken, turn.new, response, now, str(uuid.uuid4()))
+        conclusion = conclude(live.state, turn.taken, turn.new, response, now, new_execution_id())
         changes = [conclusion.change]
         woken = [live]
         for message in conclusion.messages:
             self._pass_on(live, message, now, changes, woken)
         self._pump()
-        await self._commit(changes)
-        self._after_turn(live, turn, conclusion)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def committed(error: Exception | None) -> None:
+            if error is not None:
+                _refuse(done, self._not_stored(error))
+                return
+            self._after_turn(live, turn, conclusion)
+            for other in woken:
+                self.make_ready(other)
+            self._pump()
+            for other in woken:
+                self._let_go(other)
+            if not done.done():
+                done.set_result(None)
+
         for other in woken:
-            self.make_ready(other)
-        self._pump()
-        for other in woken:
-            self._let_go(other)
+            other.uncommitted += 1
+        self._committer.commit(changes, self._counted(woken, committed))
+        return done
+
+    @staticmethod
+    def _counted(lives: Sequence[Live], committed: Committed) -> Committed:
+        def counted(error: Exception | None) -> None:
+            for live in lives:
+                live.uncommitted -= 1
+            committed(error)
+
+        return counted
 
     def _pass_on(self, sender: Live, message: Message, now: int, changes: list[Change], woken: list[Live]) -> None:
         """Delivers a message between two instances in the sender's own transaction."""
         if message.creates:
             started = message.event.executionStarted
-            started.workflowInstance.executionId.value = str(uuid.uuid4())
+            started.workflowInstance.executionId.value = new_execution_id()
             target = self.find(message.target)
             if target is not None and not target.state.ended:
                 if started.HasField("parentInstance"):
@@ -624,7 +657,7 @@ class InstanceRunner:
         turn = self._begin_turn(live, None)
         status = text_of(live.state.row.custom_status)
         answer = pb.WorkflowResponse(instanceId=live.id, customStatus=status, completionToken=turn.token)
-        self.in_background(self._conclude(live, turn, answer))
+        self._conclude(live, turn, answer)
         return True
 
     # ---- timers and activities -----------------------------------------------------------------------------
@@ -715,8 +748,8 @@ class InstanceRunner:
             self.make_ready(live)
         self._look_for_idleness()
 
-    async def complete_activity(self, response: pb.ActivityResponse) -> None:
-        """Takes an activity's result; returns when it is durable."""
+    def complete_activity(self, response: pb.ActivityResponse) -> asyncio.Future[None]:
+        """Takes an activity's result at once; the future is done when it is durable."""
         run = self._running.find(response.instanceId, response.taskId, response.completionToken)
         if run is not None:
             if run.worker is None:
@@ -726,13 +759,12 @@ class InstanceRunner:
         if run is None or live is None:
             logger.debug("Ignored the result of activity %d of %s.", response.taskId, response.instanceId)
             self._pump()
-            return
+            return _nothing_to_wait_for()
         event = self._result_event(run, response)
         if not wants(live.state, event, run.key):
             change = drop_task(live.state, run.key)
             self._pump()
-            await self._whatever_callers_do(self._drop(live, change))
-            return
+            return asyncio.shield(self.in_background(self._drop(live, change)))
         accept_unstored(live.state, event, task=run.key)
         acknowledgement: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         live.acknowledgements[run.key] = acknowledgement
@@ -741,7 +773,7 @@ class InstanceRunner:
             # No turn is going to take it soon.
             self._store_unstored(live)
         self._pump()
-        await acknowledgement
+        return acknowledgement
 
     async def _drop(self, live: Live, change: Change | None) -> None:
         if change is not None:
@@ -759,13 +791,11 @@ class InstanceRunner:
                 )
             )
         else:
-            event.taskCompleted.CopyFrom(
-                pb.TaskCompletedEvent(
-                    taskScheduledId=response.taskId,
-                    result=response.result if response.HasField("result") else None,
-                    taskExecutionId=run.request.taskExecutionId,
-                )
-            )
+            completed = event.taskCompleted
+            completed.taskScheduledId = response.taskId
+            completed.taskExecutionId = run.request.taskExecutionId
+            if response.HasField("result"):
+                completed.result.CopyFrom(response.result)
         return event
 
     def _store_unstored(self, live: Live) -> None:
@@ -852,3 +882,16 @@ class InstanceRunner:
                 else:
                     live.waiters.append((until, waiter))
         self._pump()
+
+
+def _nothing_to_wait_for() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future
+
+
+def _refuse(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        # Nobody may be waiting for it any more, and the failure is already in the log.
+        future.exception()

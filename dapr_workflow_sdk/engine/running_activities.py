@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator
 
 from dapr_workflow_sdk.engine.activity_run import ActivityRun
@@ -18,8 +17,9 @@ class RunningActivities:
     is taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Iterator[str]) -> None:
         """Starts empty."""
+        self._tokens = tokens
         self._by_token: dict[str, ActivityRun] = {}
         # Workers that send no token back name the call. A later generation may have a call of the same number.
         self._by_call: dict[tuple[str, int], ActivityRun] = {}
@@ -30,7 +30,7 @@ class RunningActivities:
     def send(self, run: ActivityRun, worker: Subscription) -> None:
         """Gives an activity to a worker."""
         self._by_token.pop(run.token, None)
-        run.token = uuid.uuid4().hex
+        run.token = next(self._tokens)
         run.worker = worker
         self._by_token[run.token] = run
         self._by_call[run.instance[1], run.key[1]] = run

@@ -50,6 +50,7 @@ from dapr_workflow_sdk.replay.ledger import Ledger, Settle
 from dapr_workflow_sdk.replay.outcome import Outcome
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import (
+    EPOCH,
     NEVER,
     failure_from_wire,
     failure_to_wire,
@@ -60,6 +61,7 @@ from dapr_workflow_sdk.taskhub.wire.values import (
 )
 
 _BEFORE_TIME = datetime(1000, 1, 1)  # noqa: DTZ001 - naive as in the official SDK
+_BEFORE_CLOCK = (int((_BEFORE_TIME - EPOCH).total_seconds()), 0)
 _ZERO = timedelta(0)
 _MOST_REFUSALS = 3
 # A suspended instance still reacts to these; everything else waits for it to be resumed.
@@ -88,7 +90,7 @@ class Instance:
         self._stillborn = False
         self._guids = 0
         self._refusals = 0
-        self._clock = (0, -1)
+        self._clock = _BEFORE_CLOCK
         self._now: datetime | None = _BEFORE_TIME
         self._code = Code()
         self._ledger = Ledger()
@@ -137,7 +139,7 @@ class Instance:
         text = None if value is None else self._encode_input(value, f"activity {name!r}")
         task: Task[Any] = Task()
         retry = None if retry_policy is None else Retry(retry_policy, self.now)
-        call = ActivityCall(call_id, task, self._caller(), name, text, app_id, decode, retry, self.now, counter)
+        call = ActivityCall(call_id, task, self._caller(), name, text, app_id, decode, retry, self._clock, counter)
         self._ledger.add(call)
         return task
 

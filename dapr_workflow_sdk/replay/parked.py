@@ -31,19 +31,21 @@ class _Parked:
             consumed if isinstance(consumed, list) else [event.SerializeToString() for event in consumed]
         )
 
-    def continues_with(self, past: Sequence[pb.HistoryEvent]) -> bool:
-        """Whether this history begins with what the run consumed."""
-        head = self.committed + len(self.consumed)
-        if len(past) < head:
+    def continues_with(self, past: Sequence[pb.HistoryEvent], cached: int) -> bool:
+        """Whether this history, of which the first so many events are left out, begins with what the run consumed."""
+        unseen = self.committed - cached
+        head = unseen + len(self.consumed)
+        if unseen < 0 or len(past) < head:
             return False
-        if self.committed:
+        # A task hub leaves events out only within one execution.
+        if self.committed and not cached:
             # Another execution under the same id starts with other events.
             started = next(
                 (e.executionStarted for e in past[:3] if e.WhichOneof("eventType") == "executionStarted"), None
             )
             if started is None or started.workflowInstance.executionId.value != self.instance.execution_id:
                 return False
-        return all(_same(a, b) for a, b in zip(self.consumed, past[self.committed : head], strict=True))
+        return all(_same(a, b) for a, b in zip(self.consumed, past[unseen:head], strict=True))
 
 
 def _same(consumed: pb.HistoryEvent | bytes, committed: pb.HistoryEvent) -> bool:
@@ -76,18 +78,25 @@ class ParkedInstances:
         return len(self._parked)
 
     def take(
-        self, instance_id: str, past: Sequence[pb.HistoryEvent], registry: Registry
+        self, instance_id: str, past: Sequence[pb.HistoryEvent], registry: Registry, cached: int = 0
     ) -> tuple[Instance, Sequence[pb.HistoryEvent]] | None:
-        """The run that goes on with this history and the part of it that the run has not seen, or None."""
+        """The run that goes on with this history and the part of it that the run has not seen, or None.
+
+        Args:
+            instance_id: Id of the instance.
+            past: Its history, or the end of it.
+            registry: Where its code is found.
+            cached: How many events are left out before those of `past`.
+        """
         parked = self._parked.pop(instance_id, None)
         if parked is None:
             return None
         instance = parked.instance
         known = instance.definition
-        if known is None or not _still_registered(known, registry) or not parked.continues_with(past):
+        if known is None or not _still_registered(known, registry) or not parked.continues_with(past, cached):
             instance.close()
             return None
-        return instance, past[parked.committed + len(parked.consumed) :]
+        return instance, past[parked.committed - cached + len(parked.consumed) :]
 
     def keep(self, instance: Instance, committed: int, consumed: Sequence[pb.HistoryEvent]) -> None:
         """Parks a run after its turn, or closes it where it cannot go on."""

@@ -14,7 +14,7 @@ from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TurnOutput:
     """What a turn asks of the task hub.
 
@@ -35,6 +35,10 @@ class TurnOutput:
     replayed: int = 0
 
 
+class HistoryGapError(Exception):
+    """A turn came with the end of a history whose beginning is not known here any more."""
+
+
 def run_turn(
     instance_id: str,
     past: Sequence[pb.HistoryEvent],
@@ -42,6 +46,7 @@ def run_turn(
     registry: Registry,
     converter: Converter,
     parked: ParkedInstances,
+    cached: int = 0,
 ) -> TurnOutput:
     """Runs an instance's code through its history and its new events.
 
@@ -52,11 +57,17 @@ def run_turn(
         registry: Where the workflow's code is found.
         converter: How payloads are read and written.
         parked: Runs of earlier turns; one that fits goes on instead of starting over.
+        cached: How many events are left out before those of `past`, because an earlier turn brought them.
+
+    Raises:
+        HistoryGapError: Events are left out, and no run is parked that has seen them.
 
     Whatever the code does, there is an answer: mistakes end the instance with an explanation.
     """
-    resumed = parked.take(instance_id, past, registry)
+    resumed = parked.take(instance_id, past, registry, cached)
     if resumed is None:
+        if cached:
+            raise HistoryGapError(instance_id, cached)
         instance, unseen = Instance(instance_id, registry, converter), past
     else:
         instance, unseen = resumed
@@ -91,5 +102,5 @@ def run_turn(
     if mismatched or instance.outcome is not None:
         instance.close()
     else:
-        parked.keep(instance, len(past), new)
+        parked.keep(instance, cached + len(past), new)
     return output

@@ -14,6 +14,7 @@ from dapr_workflow_sdk.converter.arguments import read_arguments
 from dapr_workflow_sdk.errors import ActivityNotRegisteredError, PayloadError, describe_failure
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire
+from dapr_workflow_sdk.worker.links import ActivityLinks, Link
 from dapr_workflow_sdk.worker.threads import ActivityThreads
 
 logger = logging.getLogger("dapr_workflow_sdk.worker")
@@ -27,6 +28,7 @@ class ActivityRunner:
         registry: Registry,
         converter: Converter,
         threads: ActivityThreads,
+        links: ActivityLinks,
         caller_loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         """Makes a runner.
@@ -35,11 +37,13 @@ class ActivityRunner:
             registry: Where activities are found.
             converter: How payloads are read and written.
             threads: Where plain functions run.
+            links: What ties running activities to the task hub.
             caller_loop: Where ``async def`` activities run; the loop of the worker by default.
         """
         self._registry = registry
         self._converter = converter
         self._threads = threads
+        self._links = links
         self._caller_loop = caller_loop
         # Set before running activities are cancelled; without it a cancellation is the activity's own doing.
         self.stopping = False
@@ -53,8 +57,9 @@ class ActivityRunner:
         response = pb.ActivityResponse(
             instanceId=request.workflowInstance.instanceId, taskId=request.taskId, completionToken=token
         )
+        link = self._links.open(request, token)
         try:
-            text = await self._result(request)
+            text = await self._result(request, link)
         except asyncio.CancelledError:
             if self.stopping:
                 raise
@@ -66,9 +71,11 @@ class ActivityRunner:
         else:
             if text is not None:
                 response.result.value = text
+        finally:
+            self._links.close(link)
         return response
 
-    async def _result(self, request: pb.ActivityRequest) -> str | None:
+    async def _result(self, request: pb.ActivityRequest, link: Link) -> str | None:
         instance_id = request.workflowInstance.instanceId
         definition = self._registry.find("activity", request.name)
         if definition is None:
@@ -83,6 +90,7 @@ class ActivityRunner:
             task_execution_id=request.taskExecutionId,
             attempt=request.attempt or None,
             name=request.name,
+            link=link,
         )
         arguments = (context, *read_arguments(definition, request.input.value, self._converter, instance_id))
         if inspect.iscoroutinefunction(definition.function):

@@ -33,7 +33,11 @@ class Session:
 
 
 async def deliver(
-    send: Callable[[R], Awaitable[None]], response: R, session: Session, too_large: Callable[[R, str], R]
+    send: Callable[[R], Awaitable[None]],
+    response: R,
+    session: Session,
+    too_large: Callable[[R, str], R],
+    sent: Awaitable[None] | None = None,
 ) -> None:
     """Sends a completion until it is acknowledged, or the session it belongs to is over.
 
@@ -44,11 +48,13 @@ async def deliver(
         response: The completion.
         session: Where the item came from.
         too_large: Makes a small failure of a completion that the task hub refuses for its size.
+        sent: The first answer to `send`, if it was called already.
     """
     pause = _FIRST_PAUSE
-    while not session.over:
+    while sent is not None or not session.over:
         try:
-            await send(response)
+            waiting, sent = sent if sent is not None else send(response), None
+            await waiting
         except TaskHubError as error:
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 logger.error("%s: the result is too large to send: %s", response.instanceId, error.details())

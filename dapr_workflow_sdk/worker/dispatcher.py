@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
+import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.converter import Converter
-from dapr_workflow_sdk.errors import describe_failure
+from dapr_workflow_sdk.errors import TaskHubError, describe_failure
 from dapr_workflow_sdk.replay.parked import ParkedInstances
-from dapr_workflow_sdk.replay.turn import run_turn
+from dapr_workflow_sdk.replay.turn import HistoryGapError, run_turn
 from dapr_workflow_sdk.taskhub.port import ActivityItem, TaskHub, TurnItem, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire, text_of
 from dapr_workflow_sdk.worker.activities import ActivityRunner
-from dapr_workflow_sdk.worker.delivery import Session, deliver, oversize_activity, oversize_turn
+from dapr_workflow_sdk.worker.delivery import R, Session, deliver, oversize_activity, oversize_turn
 from dapr_workflow_sdk.worker.watchdog import TurnWatchdog
 
 logger = logging.getLogger("dapr_workflow_sdk.worker")
@@ -25,6 +27,8 @@ logger = logging.getLogger("dapr_workflow_sdk.worker")
 # A sidecar sends all it has whatever is offered, and tears the stream down when the worker does not read for ten
 # seconds. So the worker reads on and keeps what it cannot run yet, up to a number no sane program reaches.
 MOST_QUEUED = 20_000
+# Seconds for which items are taken one after the other before the rest of the loop has its turn.
+_LONGEST_STRETCH = 0.001
 
 
 class Dispatcher:
@@ -49,18 +53,20 @@ class Dispatcher:
         self._watchdog = watchdog
         self._most_activities = most_activities
         self._queued: deque[tuple[ActivityItem, Session]] = deque()
-        self._activities: set[asyncio.Task[None]] = set()
-        self._turns: set[asyncio.Task[None]] = set()
-        self._results: set[asyncio.Task[None]] = set()
+        self._activities: set[asyncio.Future[None]] = set()
+        self._turns: set[asyncio.Future[None]] = set()
+        self._results: set[asyncio.Future[None]] = set()
+        self._pause_at = 0.0
         self._room = asyncio.Event()
         self._room.set()
         self._draining = False
+        self._loop = asyncio.get_running_loop()
 
     async def submit(self, item: WorkItem, session: Session) -> None:
         """Takes an item; returns when the next one may be read."""
         if isinstance(item, TurnItem):
             # Also while draining: the result of the last activity is acknowledged when its turn is durable.
-            self._run_turn(item, session)
+            await self._run_turn(item, session)
         elif self._draining:
             return  # The task hub hands it out again when this worker's session ends.
         elif len(self._activities) < self._most_activities:
@@ -70,20 +76,37 @@ class Dispatcher:
             if len(self._queued) >= MOST_QUEUED:
                 self._room.clear()
         # Items may come without a pause between them; completions and activities need the loop as well.
-        await asyncio.sleep(0)
-        await self._room.wait()
+        if time.monotonic() > self._pause_at:
+            await asyncio.sleep(0)
+            self._pause_at = time.monotonic() + _LONGEST_STRETCH
+        if not self._room.is_set():
+            await self._room.wait()
 
-    def _run_turn(self, item: TurnItem, session: Session) -> None:
+    async def _run_turn(self, item: TurnItem, session: Session) -> None:
+        try:
+            response = self._answer(item)
+        except HistoryGapError:
+            # The run was dropped. If its history cannot be read the stream ends, and the turn comes again, whole.
+            history = await self._hub.history(item.instance_id)
+            past = history[: item.cached + len(item.past)]
+            response = self._answer(dataclasses.replace(item, past=past, cached=0))
+        self._send(self._turns, self._hub.complete_turn, response, session, oversize_turn)
+
+    def _answer(self, item: TurnItem) -> pb.WorkflowResponse:
         self._watchdog.enter(item.instance_id)
         try:
-            output = run_turn(item.instance_id, item.past, item.new, self._registry, self._converter, self._parked)
+            output = run_turn(
+                item.instance_id, item.past, item.new, self._registry, self._converter, self._parked, item.cached
+            )
+        except HistoryGapError:
+            raise
         except Exception as error:
             # A defect of this package must not leave the instance hanging without a word.
             logger.exception("The turn of instance %s could not be run", item.instance_id)
             complete = pb.CompleteWorkflowAction(
                 workflowStatus=pb.WORKFLOW_STATUS_FAILED, failureDetails=failure_to_wire(describe_failure(error))
             )
-            response = pb.WorkflowResponse(
+            return pb.WorkflowResponse(
                 instanceId=item.instance_id,
                 actions=[pb.WorkflowAction(id=-1, completeWorkflow=complete)],
                 completionToken=item.token,
@@ -93,7 +116,7 @@ class Dispatcher:
                 logger.warning("%s %s: %s", output.workflow_name, item.instance_id, notice)
             if output.outcome is not None and output.outcome.failure is not None:
                 logger.info("%s %s failed: %s", output.workflow_name, item.instance_id, output.outcome.failure)
-            response = pb.WorkflowResponse(
+            return pb.WorkflowResponse(
                 instanceId=item.instance_id,
                 actions=output.actions,
                 customStatus=text_of(output.custom_status),
@@ -101,7 +124,6 @@ class Dispatcher:
             )
         finally:
             self._watchdog.leave()
-        self._keep(self._turns, deliver(self._hub.complete_turn, response, session, oversize_turn))
 
     def _start(self, item: ActivityItem, session: Session) -> None:
         self._keep(self._activities, self._run_activity(item, session))
@@ -109,11 +131,42 @@ class Dispatcher:
     async def _run_activity(self, item: ActivityItem, session: Session) -> None:
         response = await self._runner.run(item.request, item.token)
         # The slot is free as soon as the activity has run; its completion waits for the disk on its own time.
-        self._keep(self._results, deliver(self._hub.complete_activity, response, session, oversize_activity))
         task = asyncio.current_task()
         if task is not None:
             self._activities.discard(task)
-        self._start_queued()
+        self._send(self._results, self._hub.complete_activity, response, session, oversize_activity)
+        if self._queued:
+            self._start_queued()
+
+    def _send(
+        self,
+        answers: set[asyncio.Future[None]],
+        send: Callable[[R], Awaitable[None]],
+        response: R,
+        session: Session,
+        too_large: Callable[[R, str], R],
+    ) -> None:
+        """Sends a completion; in this process that happens at once, and a task is only needed where it fails."""
+        if session.over:
+            return
+        try:
+            sent = send(response)
+        except TaskHubError:
+            self._keep(answers, deliver(send, response, session, too_large))
+            return
+        if not isinstance(sent, asyncio.Future):
+            self._keep(answers, deliver(send, response, session, too_large, sent))
+            return
+        if sent.done() and not sent.cancelled() and sent.exception() is None:
+            return
+
+        def acknowledged(answer: asyncio.Future[None]) -> None:
+            answers.discard(answer)
+            if not answer.cancelled() and answer.exception() is not None:
+                self._keep(answers, deliver(send, response, session, too_large))
+
+        answers.add(sent)
+        sent.add_done_callback(acknowledged)
 
     def _start_queued(self) -> None:
         while self._queued and not self._draining and len(self._activities) < self._most_activities:
@@ -123,8 +176,8 @@ class Dispatcher:
         if len(self._queued) < MOST_QUEUED // 2:
             self._room.set()
 
-    def _keep(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _keep(self, tasks: set[asyncio.Future[None]], work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 

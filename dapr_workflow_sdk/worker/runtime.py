@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
+import uuid
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, overload
@@ -16,10 +19,11 @@ from dapr_workflow_sdk.converter import Converter, JsonConverter
 from dapr_workflow_sdk.errors import RuntimeStateError
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.replay.parked import ParkedInstances
-from dapr_workflow_sdk.taskhub.connection import HasHub, open_hub
+from dapr_workflow_sdk.taskhub.connection import HasHub, check_engine, open_hub
 from dapr_workflow_sdk.taskhub.port import TaskHub, WorkerOffer
 from dapr_workflow_sdk.worker.activities import ActivityRunner
 from dapr_workflow_sdk.worker.dispatcher import Dispatcher
+from dapr_workflow_sdk.worker.links import ActivityLinks
 from dapr_workflow_sdk.worker.poller import Poller
 from dapr_workflow_sdk.worker.threads import ActivityThreads
 from dapr_workflow_sdk.worker.watchdog import TurnWatchdog
@@ -53,6 +57,7 @@ class WorkflowRuntime:
         port: int | str | None = None,
         *,
         engine: HasHub | None = None,
+        app_id: str | None = None,
         converter: Converter | None = None,
         maximum_concurrent_activity_work_items: int | None = None,
         maximum_concurrent_orchestration_work_items: int | None = None,
@@ -67,6 +72,8 @@ class WorkflowRuntime:
             host: Host of the sidecar; ``DAPR_GRPC_ENDPOINT`` or ``DAPR_RUNTIME_HOST`` by default, else 127.0.0.1.
             port: gRPC port of the sidecar; ``DAPR_GRPC_PORT`` by default, else 50001.
             engine: The engine to work for instead.
+            app_id: The app to work for where one address serves several, as the engine of this package may; in
+                process that is ``engine=engine.app("name")``.
             converter: How payloads are written and read; typed JSON by default.
             maximum_concurrent_activity_work_items: How many activities run at a time; 100 by default.
             maximum_concurrent_orchestration_work_items: How many turns the worker asks the engine for at a time; 1000
@@ -86,6 +93,7 @@ class WorkflowRuntime:
         self._engine = engine
         self._host = host
         self._port = port
+        self._app_id = app_id
         self._activities = _positive(
             "maximum_concurrent_activity_work_items", maximum_concurrent_activity_work_items, _ACTIVITIES
         )
@@ -97,8 +105,7 @@ class WorkflowRuntime:
         self._ready_timeout = worker_ready_timeout
         self._shutdown_timeout = shutdown_timeout
         self._running: _Running | None = None
-        if engine is not None and (host is not None or port is not None):
-            raise ValueError("Give either engine= or host= and port=, not both: they name different task hubs.")
+        check_engine(engine, host, port, app_id)
 
     # ---- registration --------------------------------------------------------------------------------------
 
@@ -197,10 +204,12 @@ class WorkflowRuntime:
     async def _start(self, caller_loop: asyncio.AbstractEventLoop | None) -> None:
         if self._running is not None:
             raise RuntimeStateError("This WorkflowRuntime is running already; shut it down before starting it again.")
-        hub, owned = open_hub(self._engine, self._host, self._port)
+        hub, owned = open_hub(self._engine, self._host, self._port, self._app_id)
         threads = ActivityThreads(self._threads)
         watchdog = TurnWatchdog(_SLOW_TURN)
-        runner = ActivityRunner(self._registry, self._converter, threads, caller_loop)
+        worker_id = uuid.uuid4().hex
+        links = ActivityLinks(hub, self._converter, worker_id)
+        runner = ActivityRunner(self._registry, self._converter, threads, links, caller_loop)
         dispatcher = Dispatcher(
             hub,
             self._registry,
@@ -210,7 +219,15 @@ class WorkflowRuntime:
             watchdog,
             self._activities,
         )
-        poller = Poller(hub, dispatcher, WorkerOffer(turns=self._turns, activities=self._activities))
+        offer = WorkerOffer(
+            turns=self._turns,
+            activities=self._activities,
+            # In process a whole history costs nothing.
+            stateful=self._engine is None and self._parked > 0,
+            worker_id=worker_id,
+            identity=f"{socket.gethostname()}, process {os.getpid()}",
+        )
+        poller = Poller(hub, dispatcher, offer)
         # Two concurrent calls of start must not both get past this line.
         running = self._running = _Running(hub, owned, dispatcher, poller, threads, watchdog)
         try:
@@ -220,6 +237,7 @@ class WorkflowRuntime:
                 raise RuntimeStateError("This WorkflowRuntime was shut down while it was starting.")
             running.connecting.result()
             running.task = asyncio.get_running_loop().create_task(poller.run())
+            running.listening = asyncio.get_running_loop().create_task(links.listen())
             if not await self._wait_ready(self._ready_timeout):
                 raise RuntimeStateError(
                     f"{hub.description} answers, but opened no stream of work items within {self._ready_timeout:g} s."
@@ -274,16 +292,18 @@ class _Running:
         self.watchdog = watchdog
         self.connecting: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
+        self.listening: asyncio.Task[None] | None = None
 
     async def stop(self, timeout: float) -> int:
         if self.connecting is not None:
             self.connecting.cancel()
         # The stream stays open while activities finish, or the task hub would hand them to another worker.
         given_up = await self.dispatcher.drain(timeout)
-        if self.task is not None:
-            self.task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.task
+        for task in (self.task, self.listening):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         self.threads.stop()
         self.watchdog.stop()
         if self.owned:

@@ -24,7 +24,7 @@ from dapr_workflow_sdk import EmbeddedEngine, WorkflowClient, WorkflowRuntime
 from dapr_workflow_sdk.engine.state import Change
 from dapr_workflow_sdk.engine.stores.memory import MemoryStore
 from dapr_workflow_sdk.portal import PORTAL
-from dapr_workflow_sdk.taskhub.port import ActivityItem, TaskHub, TurnItem, WorkerOffer, WorkItem
+from dapr_workflow_sdk.taskhub.port import ActivityItem, Capabilities, TaskHub, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
@@ -504,6 +504,12 @@ class StubHub:
     def hub(self) -> Any:
         """Stands for an engine, too."""
         return self
+
+    closed = False
+
+    async def capabilities(self) -> Capabilities:
+        """Has nothing that a worker could do without."""
+        return Capabilities(lists=False, stalls=False, detaches=False, extensions=False)
 
     async def connect(self, timeout: float) -> None:
         """Answers at once."""

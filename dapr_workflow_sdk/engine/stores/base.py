@@ -42,22 +42,26 @@ class Selection:
 class Store(Protocol):
     """Keeps instances.
 
-    `commit` is called by one thread at a time, and never again before it has returned; the others are called on the
-    engine's loop. `load` and `row` are called only for instances of which no change is on its way; `select` and
-    `due` answer from what is committed.
+    Changes are written on the engine's loop and made durable by `sync`, which another thread may call; the next
+    `write` comes only when it has returned. The others are called on the engine's loop. `load` and `row` are called
+    only for instances of which no change is on its way; `select` and `due` answer from what is committed.
     """
 
     @property
     def waits(self) -> bool:
-        """Whether `commit` waits for a disk or a network, and so needs a thread of its own."""
+        """Whether `sync` waits for a disk or a network, and so needs a thread of its own."""
         ...
 
     def new_number(self) -> int:
         """A number for a new instance, higher than any before."""
         ...
 
-    def commit(self, changes: Sequence[Change]) -> None:
-        """Makes all the changes durable, in their order, or none of them."""
+    def write(self, changes: Sequence[Change]) -> None:
+        """Takes changes, in their order; an error takes all of them back."""
+        ...
+
+    def sync(self) -> None:
+        """Makes what was written durable; an error takes all of it back."""
         ...
 
     def load(self, key: InstanceKey) -> InstanceState | None:

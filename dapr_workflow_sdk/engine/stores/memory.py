@@ -44,7 +44,10 @@ class MemoryStore:
         self._numbers += 1
         return self._numbers
 
-    def commit(self, changes: Sequence[Change]) -> None:
+    def sync(self) -> None:
+        """What was written is there."""
+
+    def write(self, changes: Sequence[Change]) -> None:
         """Applies the changes."""
         for change in changes:
             if change.removed:

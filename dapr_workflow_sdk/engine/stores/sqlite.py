@@ -1,16 +1,18 @@
 """A store in one SQLite file.
 
-One connection writes, on the committer's thread: each group of changes is one transaction in WAL mode with
-``synchronous=FULL``, so what a commit made durable survives a power cut. A second connection reads, on the engine's
-loop. A lock file beside the database keeps a second engine away, which would not see what this one holds in memory.
+One connection writes: each group of changes is one transaction in WAL mode with ``synchronous=FULL``, so what a
+commit made durable survives a power cut. Statements run on the engine's loop, the commit on the committer's thread. A
+second connection reads, on the engine's loop. A lock file beside the database keeps a second engine away, which would
+not see what this one holds in memory.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ _CHANGING = (
     "updated", "started", "completed", "ended", "suspended", "stalled", "stalled_because", "output", "custom_status",
     "failure",
 )  # fmt: skip
+_all_values = operator.attrgetter(*_FIELDS)
+_changing_values = operator.attrgetter(*_CHANGING)
 _UPDATE_INSTANCE = f"UPDATE instances SET {', '.join(f'{name} = ?' for name in _CHANGING)} WHERE number = ?"
 # An instance is as its columns say; see `InstanceRow.status`.
 _NOT_FINAL = {
@@ -119,19 +123,29 @@ class SqliteStore:
         """A commit waits for the disk."""
         return True
 
-    def commit(self, changes: Sequence[Change]) -> None:
-        """Writes all changes in one transaction."""
+    def write(self, changes: Sequence[Change]) -> None:
+        """Begins a transaction and writes all changes."""
         write = self._writer
         write.execute("BEGIN IMMEDIATE")
         try:
             for change in changes:
                 self._apply(change)
-            write.execute("COMMIT")
         except BaseException:
-            # Some errors, a full disk among them, have ended the transaction already.
-            if write.in_transaction:
-                write.execute("ROLLBACK")
+            self._take_back()
             raise
+
+    def sync(self) -> None:
+        """Commits the transaction, which waits for the disk."""
+        try:
+            self._writer.execute("COMMIT")
+        except BaseException:
+            self._take_back()
+            raise
+
+    def _take_back(self) -> None:
+        # Some errors, a full disk among them, have ended the transaction already.
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
 
     def _apply(self, change: Change) -> None:
         write = self._writer
@@ -146,9 +160,9 @@ class SqliteStore:
         row = change.row
         if row is not None:
             if change.renewed:
-                write.execute(_PUT_INSTANCE, _to_columns(row, _FIELDS))
+                write.execute(_PUT_INSTANCE, _to_columns(row, _all_values))
             else:
-                write.execute(_UPDATE_INSTANCE, [*_to_columns(row, _CHANGING), number])
+                write.execute(_UPDATE_INSTANCE, [*_to_columns(row, _changing_values), number])
         if change.history:
             start = change.history_start
             write.executemany(
@@ -282,9 +296,8 @@ class SqliteStore:
         self._let_go([self._reader, self._writer])
 
 
-def _to_columns(row: InstanceRow, names: Sequence[str]) -> list[Any]:
-    values = [getattr(row, name) for name in names]
-    return [value.SerializeToString() if isinstance(value, Message) else value for value in values]
+def _to_columns(row: InstanceRow, names: Callable[[InstanceRow], Sequence[Any]]) -> list[Any]:
+    return [value.SerializeToString() if isinstance(value, Message) else value for value in names(row)]
 
 
 def _from_columns(columns: Sequence[Any]) -> InstanceRow:
