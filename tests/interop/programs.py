@@ -76,21 +76,29 @@ class Site:
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith("DAPR_")}
         self._environment["PYTHONUNBUFFERED"] = "1"
         self._processes: list[ServerProcess] = []
+        self._engine = self._process("engine", {"PYTHONPATH": str(_REPOSITORY)})
         self.grpc_port = 0
+        self._http_port = 0
 
-    def start_engine(self, *options: str) -> None:
+    def start_engine(self) -> None:
         """Starts the engine on free ports."""
-        engine = self._process("engine", {"PYTHONPATH": str(_REPOSITORY)})
-        while True:
-            self.grpc_port, http_port = free_port(), free_port()
-            ports = ["--grpc-port", str(self.grpc_port), "--http-port", str(http_port)]
-            command = [sys.executable, "-m", "dapr_workflow_sdk", "engine", "--db", str(self._folder / "engine.db")]
+        while not self.grpc_port:
+            self.grpc_port, self._http_port = free_port(), free_port()
             try:
-                engine.start([*command, *ports, *options], lambda: self._answers(http_port), _PATIENCE)
+                self._launch_engine()
             except PortClashError:
-                continue
-            break
+                self.grpc_port = 0
         self._environment.update(DAPR_RUNTIME_HOST=HOST, DAPR_GRPC_PORT=str(self.grpc_port))
+
+    def restart_engine(self) -> None:
+        """Kills the engine and starts it again on the same ports."""
+        self._engine.kill()
+        self._launch_engine()
+
+    def _launch_engine(self) -> None:
+        ports = ["--grpc-port", str(self.grpc_port), "--http-port", str(self._http_port)]
+        command = [sys.executable, "-m", "dapr_workflow_sdk", "engine", "--db", str(self._folder / "engine.db"), *ports]
+        self._engine.start(command, self._answers, _PATIENCE)
 
     def start_worker(self, sdk: Sdk, **environment: str) -> ServerProcess:
         """Starts a worker and returns when it works."""
@@ -101,8 +109,13 @@ class Site:
 
     def run_client(self, sdk: Sdk, *names: str) -> dict[str, Any]:
         """Runs the client program, and returns the result of each scenario that it has run."""
+        lines = self.run(sdk, *sdk.client, *names).splitlines()
+        return {line["scenario"]: line["result"] for line in map(json.loads, lines)}
+
+    def run(self, sdk: Sdk, *command: str) -> str:
+        """Runs a program of an SDK, and returns what it prints."""
         result = subprocess.run(
-            [*sdk.client, *names],
+            command,
             env={**self._environment, **sdk.environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -111,7 +124,7 @@ class Site:
             check=False,
         )
         assert result.returncode == 0, f"{result.stderr[-4000:]}\n{self.logs()}"
-        return {line["scenario"]: line["result"] for line in map(json.loads, result.stdout.splitlines())}
+        return result.stdout
 
     def client(self) -> WorkflowClient:
         """A client of ours."""
@@ -133,18 +146,17 @@ class Site:
         self._stack.callback(lambda: process.kill() if process.running else None)
         return process
 
-    @staticmethod
-    def _answers(http_port: int) -> bool:
-        http_get(http_port, "/v1.0/healthz")
+    def _answers(self) -> bool:
+        http_get(self._http_port, "/v1.0/healthz")
         return True
 
 
 @contextmanager
-def site(folder: Path, *options: str) -> Iterator[Site]:
+def site(folder: Path) -> Iterator[Site]:
     """A site with a running engine."""
     made = Site(folder)
     try:
-        made.start_engine(*options)
+        made.start_engine()
         yield made
     finally:
         made.close()

@@ -139,6 +139,19 @@ const workflows = {
     }
   },
 
+  // Is begun by one worker and finished by another. The SDK has no new_guid.
+  relay: async function* (ctx) {
+    const first = yield ctx.callActivity("who");
+    const echoed = yield ctx.callActivity("echo", "no guid");
+    const early = yield ctx.waitForExternalEvent("early");
+    yield ctx.createTimer(0.01);
+    const held = yield ctx.callActivity("hold");
+    const mine = yield ctx.callChildWorkflow("child", 4);
+    const late = yield ctx.waitForExternalEvent("late");
+    const last = yield ctx.callActivity("who");
+    return { workers: [first, held, last], child: mine, events: [early, late], echoed };
+  },
+
   mirror: async function* (ctx, value) {
     return yield ctx.callActivity("echo", value);
   },

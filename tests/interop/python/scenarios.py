@@ -273,9 +273,19 @@ async def deltas(client):
     return [status, count > 0]
 
 
+async def other_app(client):
+    """The app called javascript, seen from the default one."""
+    there = {"app_id": "javascript"}
+    await client.schedule_new_workflow(workflow="waiting", instance_id="other_app", **there)
+    await client.wait_for_workflow_start("other_app", timeout_in_seconds=PATIENCE, **there)
+    await client.raise_workflow_event("other_app", "go", data="over there", **there)
+    state = await client.wait_for_workflow_completion("other_app", timeout_in_seconds=PATIENCE, **there)
+    return [seen(state), seen(await client.get_workflow_state("other_app"))]
+
+
 SCENARIOS = [
     chain, fan_out, children, failures, uncaught, unknown_workflow, events, event_or_timer, event_with_timeout, timers,
     continue_as_new, carry_over, suspend, terminate, terminate_alone, purge, purge_refused, custom_status, retries,
     large, payloads, falsy_payloads, id_in_use, missing, missing_event, impatient, scheduled_start, list_ids, history,
-    rerun, rerun_refused, deltas,
+    rerun, rerun_refused, deltas, other_app,
 ]  # fmt: skip

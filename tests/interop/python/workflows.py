@@ -170,13 +170,19 @@ def relay(ctx):
         "workers": [first, held, last],
         "child": mine,
         "events": [early, late],
-        "same guid": guid == echoed,
-        "other guid": guid != second_guid,
+        "guids": [guid == echoed, guid == second_guid],
     }
+
+
+def across(ctx, app_id):
+    """Uses what the worker of another app has."""
+    who_else = yield ctx.call_activity("who", app_id=app_id)
+    value = yield ctx.call_activity("square", input=7, app_id=app_id)
+    return [who_else, value, (yield ctx.call_child_workflow("child", input=5, app_id=app_id))]
 
 
 ACTIVITIES = [plus_one, square, echo, who, hold, flaky]
 WORKFLOWS = [
     chain, fan_out, child, unlucky, family, careful, events, approval, patience, sleeper, counter, collector, waiting,
-    parent, retrying, mirror, relay,
+    parent, retrying, mirror, relay, across,
 ]  # fmt: skip
