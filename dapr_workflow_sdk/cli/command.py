@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dapr_workflow_sdk import EmbeddedEngine, __version__
+from dapr_workflow_sdk import EmbeddedEngine, RetentionPolicy, __version__
+from dapr_workflow_sdk.cli.arguments import parse_age
 from dapr_workflow_sdk.cli.catalogue import add_commands
 from dapr_workflow_sdk.cli.program import run_program
 from dapr_workflow_sdk.cli.signals import StopSignals
+from dapr_workflow_sdk.cli.target import CommandError
 from dapr_workflow_sdk.engine.embedded import ServedEngine
 from dapr_workflow_sdk.errors import WorkflowError
 
@@ -39,6 +41,11 @@ _ApiToken = Annotated[
         show_envvar=True,
     ),
 ]
+_AppId = Annotated[str, typer.Option(help="Id of the app that is served.")]
+_Apps = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=PORT: another app and a gRPC port for it, 0 for a free one; may be given several times."),
+]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also write informational log lines.")]
 
 
@@ -57,7 +64,18 @@ def _ready_line(served: ServedEngine, database: Path | None, host: str = "127.0.
     where = "in memory" if database is None else str(database)
     host = f"[{host}]" if ":" in host else host
     http = "" if served.http_port is None else f", HTTP {host}:{served.http_port}"
-    return f"Engine ready: gRPC {host}:{served.grpc_port}{http}, {where}"
+    apps = "".join(f", app {app_id} {host}:{port}" for app_id, port in served.app_ports.items())
+    return f"Engine ready: gRPC {host}:{served.grpc_port}{http}{apps}, {where}"
+
+
+def _read_apps(given: list[str] | None) -> dict[str, int]:
+    apps: dict[str, int] = {}
+    for text in given or ():
+        name, separator, port = text.rpartition("=")
+        if not (separator and name and port.isascii() and port.isdecimal()):
+            raise ValueError(f"--app {text} names no app and port: write it as --app billing=50002.")
+        apps[name] = int(port)
+    return apps
 
 
 @app.command()
@@ -72,6 +90,8 @@ def run(
     ] = None,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port of the engine; 0 takes a free one.")] = 0,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port of the engine; 0 takes a free one.")] = 0,
+    app_id: _AppId = "app",
+    app: _Apps = None,
     api_token: _ApiToken = None,
     verbose: _Verbose = False,
 ) -> None:
@@ -87,15 +107,15 @@ def run(
     database = db or Path(".dapr-workflow") / f"{program.stem}.db"
     try:
         with (
-            EmbeddedEngine(database) as engine,
-            engine.serve(grpc_port=grpc_port, http_port=http_port, api_token=api_token) as served,
+            EmbeddedEngine(database, app_id=app_id) as engine,
+            engine.serve(grpc_port=grpc_port, http_port=http_port, apps=_read_apps(app), api_token=api_token) as served,
         ):
             if api_token:
                 # The program is a client, too.
                 os.environ["DAPR_API_TOKEN"] = api_token
             _errors.print(_ready_line(served, database), style="dim", markup=False, soft_wrap=True)
             code = run_program(program, arguments or [], served)
-    except (WorkflowError, ValueError) as error:
+    except (WorkflowError, CommandError, ValueError) as error:
         raise _fail(str(error)) from error
     raise typer.Exit(code)
 
@@ -110,6 +130,18 @@ def engine(
     host: Annotated[
         str, typer.Option(help="Address to listen on; one that other machines reach needs a token.")
     ] = "127.0.0.1",
+    app_id: _AppId = "app",
+    app: _Apps = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(help="How long finished instances are kept, such as 30d, 12h or 90m; for ever by default."),
+    ] = None,
+    activity_lease: Annotated[
+        str | None,
+        typer.Option(
+            help="How long a worker may run an activity without a heartbeat before another gets it, such as 10m."
+        ),
+    ] = None,
     api_token: _ApiToken = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="Certificate of both servers (PEM); connections are encrypted then.")
@@ -132,10 +164,16 @@ def engine(
     try:
         with (
             StopSignals() as signals,
-            EmbeddedEngine(db) as embedded,
+            EmbeddedEngine(
+                db,
+                app_id=app_id,
+                retention=None if keep is None else RetentionPolicy(any_terminal=parse_age(keep)),
+                activity_lease=None if activity_lease is None else parse_age(activity_lease),
+            ) as embedded,
             embedded.serve(
                 grpc_port=grpc_port,
                 http_port=http_port,
+                apps=_read_apps(app),
                 host=host,
                 api_token=api_token,
                 tls_cert=tls_cert,
@@ -146,7 +184,7 @@ def engine(
         ):
             print(_ready_line(served, db, host), flush=True)
             signals.wait()
-    except (WorkflowError, ValueError) as error:
+    except (WorkflowError, CommandError, ValueError) as error:
         raise _fail(str(error)) from error
 
 

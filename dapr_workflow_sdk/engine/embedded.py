@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -30,10 +30,12 @@ class ServedEngine:
     Attributes:
         grpc_port: Port of the worker protocol.
         http_port: Port of the HTTP API, or None if it was not asked for.
+        app_ports: Ports of the worker protocol for further apps.
     """
 
     grpc_port: int
     http_port: int | None
+    app_ports: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class EmbeddedEngine:
         *,
         grpc_port: int = 0,
         http_port: int | None = None,
+        apps: Mapping[str, int] | None = None,
         host: str = "127.0.0.1",
         api_token: str | None = None,
         tls_cert: str | Path | None = None,
@@ -128,6 +131,9 @@ class EmbeddedEngine:
         Args:
             grpc_port: Port of the worker protocol; 0 takes a free one.
             http_port: Port of the HTTP API (needs the ``cli`` extra); 0 takes a free one, None opens none.
+            apps: Further apps and a port of the worker protocol for each, 0 for a free one. Without a port of its own
+                an app shares `grpc_port` and names itself in the metadata ``dapr-app-id``, as ``app_id=`` of
+                `WorkflowRuntime` and `WorkflowClient` does.
             host: Address to listen on; one that other machines reach needs an `api_token`.
             api_token: What callers have to send as ``dapr-api-token``.
             tls_cert: File with the server's certificate (PEM); with `tls_key`, both servers are encrypted.
@@ -150,10 +156,12 @@ class EmbeddedEngine:
             tls_client_ca=None if tls_client_ca is None else Path(tls_client_ca),
             allowed_hosts=tuple(allowed_hosts),
         )
-        server = EngineServer(self._hub, grpc_port=grpc_port, http_port=http_port, access=access, limits=limits)
+        server = EngineServer(
+            self._hub, grpc_port=grpc_port, http_port=http_port, apps=apps, access=access, limits=limits
+        )
         PORTAL.call(server.start)
         try:
-            yield ServedEngine(server.grpc_port, server.http_port)
+            yield ServedEngine(server.grpc_port, server.http_port, server.app_ports)
         finally:
             PORTAL.call(server.stop)
 

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from dapr_workflow_sdk.errors import RuntimeStateError
 
 TOKEN_HEADER = "dapr-api-token"  # noqa: S105 - the name of the header
+# Which of several apps on one port a call is for.
+APP_HEADER = "dapr-app-id"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

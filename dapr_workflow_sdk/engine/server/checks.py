@@ -37,7 +37,7 @@ def read(kind: type[M], data: bytes, limits: Limits) -> M:
     if len(data) > limits.payload_bytes and (size := longest_text(message)) > limits.payload_bytes:
         raise exhausted(f"A payload of {size:,} bytes is too large: this engine takes {limits.payload_bytes:,} bytes.")
     # What is not known is not stored: nobody could read it, and it may be nested as deep as a message can be.
-    message.DiscardUnknownFields()  # type: ignore[attr-defined]
+    message.DiscardUnknownFields()
     check(message, limits)
     return message
 
@@ -65,8 +65,7 @@ def check(message: Message, limits: Limits) -> None:
             if action.HasField("completeWorkflow") and action.completeWorkflow.HasField("failureDetails"):
                 _cut(action.completeWorkflow.failureDetails)
     elif isinstance(message, pb.ListInstanceIDsRequest | pb.ListInstancesRequest):
-        if message.pageSize > limits.page_size:
-            message.pageSize = limits.page_size
+        message.pageSize = min(message.pageSize, limits.page_size)
         if isinstance(message, pb.ListInstancesRequest):
             for name in ("createdTimeFrom", "createdTimeTo"):
                 if message.HasField(name):

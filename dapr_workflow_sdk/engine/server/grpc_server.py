@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import grpc
 import grpc.aio
 from google.protobuf.empty_pb2 import Empty
-from typing_extensions import TypeAlias
 
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.server.access import APP_HEADER, TOKEN_HEADER, Access, bracketed
@@ -167,7 +166,7 @@ class GrpcServer:
         return grpc.unary_unary_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
 
     def _hub_for(self, context: _Context, request: Any = None) -> EngineHub:
-        """The hub of the app that a call is for: the one it names in its router or its metadata, or that of the port."""
+        """The hub of the app that a call names in its router or its metadata, or that of the port."""
         router = getattr(request, "router", None)
         if router is not None and router.targetAppID:
             return self._hub.for_app(router.targetAppID)
@@ -343,9 +342,9 @@ class _TokenCheck(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler:
+    ) -> Any:
         metadata: Any = handler_call_details.invocation_metadata
         token = next((value for key, value in metadata if key == TOKEN_HEADER), None)
         if self._access.accepts_token(token):
@@ -353,7 +352,7 @@ class _TokenCheck(grpc.aio.ServerInterceptor):
         return _REFUSAL
 
 
-async def _refuse(requests: Any, context: _Context) -> None:
+async def _refuse(_: Any, context: _Context) -> None:
     await context.abort(
         grpc.StatusCode.UNAUTHENTICATED,
         "Unauthorized: this engine asks for an API token, and the call has none or a wrong one. Set DAPR_API_TOKEN.",

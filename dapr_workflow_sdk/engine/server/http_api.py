@@ -282,16 +282,14 @@ def _number(text: str, name: str, *, least: int) -> int:
     return int(text)
 
 
+_STATUSES: dict[str, Any] = {name.removeprefix("WORKFLOW_STATUS_"): value for name, value in pb.WorkflowStatus.items()}
+
+
 def _status_named(name: str) -> pb.WorkflowStatus:
-    try:
-        return pb.WorkflowStatus.Value(f"WORKFLOW_STATUS_{name.upper()}")
-    except ValueError:
-        known = ", ".join(_status_name(value) for value in pb.WorkflowStatus.values())
-        raise invalid(f"{name!r} is no status; there are {known}") from None
-
-
-def _status_name(status: pb.WorkflowStatus) -> str:
-    return pb.WorkflowStatus.Name(status).removeprefix("WORKFLOW_STATUS_")
+    status: pb.WorkflowStatus | None = _STATUSES.get(name.upper())
+    if status is None:
+        raise invalid(f"{name!r} is no status; there are {', '.join(_STATUSES)}")
+    return status
 
 
 async def _body(request: Request) -> StringValue:
@@ -340,6 +338,6 @@ def _shown(state: pb.WorkflowState) -> dict[str, Any]:
         "workflowName": state.name,
         "createdAt": state.createdTimestamp.ToJsonString(),
         "lastUpdatedAt": state.lastUpdatedTimestamp.ToJsonString(),
-        "runtimeStatus": _status_name(state.workflowStatus),
+        "runtimeStatus": pb.WorkflowStatus.Name(state.workflowStatus).removeprefix("WORKFLOW_STATUS_"),
         "properties": properties,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -79,7 +80,9 @@ class _Connection(H11Protocol):
     def _too_slow(self, stage: str, seconds: float) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete and self.cycle.response_started:
+        # The first request of a connection has none.
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete and cycle.response_started:
             self.transport.abort()
         else:
             self._refuse(408, f"the {stage} of the request took longer than {seconds:g} s to arrive")
@@ -111,7 +114,7 @@ class _Connection(H11Protocol):
             status = error.error_status_hint
             message = str(error)
             if status == 431:
-                message = f"the head is longer than {self._limits.header_bytes:,} bytes"
+                message = f"the head of the request is longer than {self._limits.header_bytes:,} bytes"
         code = {408: "ERR_REQUEST_TIMEOUT", 431: "ERR_HEADER_TOO_LARGE", 503: "ERR_TOO_MANY_CONNECTIONS"}.get(
             status, "ERR_BAD_REQUEST"
         )

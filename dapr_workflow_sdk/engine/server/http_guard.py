@@ -37,6 +37,9 @@ class Guard:
         # Routes see the path as it was sent: a %2F in an id is part of the id. As at Dapr, slashes too many are fine.
         path = _SLASHES.sub("/", scope.get("raw_path", b"").decode("latin-1"))
         scope["path"] = path.rstrip("/") or "/"
+        if self._head_size(scope) > self._limits.header_bytes:
+            await head_too_large(self._limits)(scope, receive, send)
+            return
         if scope["path"] not in OPEN_PATHS and (refusal := self._refusal(scope)) is not None:
             await refusal(scope, receive, send)
             return
@@ -45,6 +48,12 @@ class Guard:
             await too_large(self._limits)(scope, receive, send)
             return
         await self._app(scope, self._counted(receive), send)
+
+    @staticmethod
+    def _head_size(scope: Scope) -> int:
+        # The parser only counts a head that comes in pieces.
+        headers = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        return headers + len(scope.get("raw_path", b"")) + len(scope["query_string"])
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -68,7 +77,6 @@ class Guard:
             )
         return None
 
-
     def _counted(self, receive: Receive) -> Callable[[], Awaitable[Message]]:
         left = self._limits.body_bytes
 
@@ -86,6 +94,12 @@ class Guard:
 def error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """An error as Dapr writes it."""
     return JSONResponse({"errorCode": code, "message": message}, status_code=status, headers=headers)
+
+
+def head_too_large(limits: Limits) -> JSONResponse:
+    """The answer to a head that is too long."""
+    message = f"the head of the request is longer than {limits.header_bytes:,} bytes"
+    return error(431, "ERR_HEADER_TOO_LARGE", message, {"connection": "close"})
 
 
 def too_large(limits: Limits) -> JSONResponse:

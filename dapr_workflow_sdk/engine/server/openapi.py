@@ -213,7 +213,10 @@ def _operation(operation: str, summary: str, *errors: int) -> _Json:
 def _write(
     operation: str, summary: str, parameters: list[_Json], *errors: int, answer: str, body: int | None = None
 ) -> _Json:
-    described = _described(operation, summary, parameters, {"202": _response("Done.", answer)}, errors)
+    done = _response("Done.", answer)
+    if answer == "Started":
+        done["links"] = {name: _link(name) for name in _OF_ONE}
+    described = _described(operation, summary, parameters, {"202": done}, errors)
     if body is not None:
         description = f"Any UTF-8 text, usually JSON, of at most {body:,} bytes."
         any_text: _Json = {"schema": {}}
@@ -228,6 +231,13 @@ def _described(
     for status in sorted({400, 401, 403, 408, 431, *errors}):
         responses[str(status)] = _response(f"{_MEANINGS[status]}.", "Error")
     return {"operationId": operation, "summary": summary, "parameters": parameters, "responses": responses}
+
+
+_OF_ONE = ("get", "history", "terminate", "pause", "resume", "purge", "raiseEvent", "rerun")
+
+
+def _link(operation: str) -> _Json:
+    return {"operationId": operation, "parameters": {"id": "$response.body#/instanceID"}}
 
 
 def _response(description: str, schema: str | None) -> _Json:

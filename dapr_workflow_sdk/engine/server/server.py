@@ -1,7 +1,9 @@
-"""Both servers of one engine, started and stopped together."""
+"""The servers of one engine, started and stopped together."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dapr_workflow_sdk.engine.hub import EngineHub
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EngineServer:
-    """Serves an engine's hub over gRPC and, if asked to, HTTP."""
+    """Serves an engine's hub over gRPC, also further apps at ports of their own, and HTTP if asked to."""
 
     def __init__(
         self,
@@ -23,6 +25,7 @@ class EngineServer:
         *,
         grpc_port: int,
         http_port: int | None,
+        apps: Mapping[str, int] | None = None,
         access: Access | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -32,13 +35,15 @@ class EngineServer:
             hub: What is served.
             grpc_port: Port of the worker protocol.
             http_port: Port of the HTTP API, or None for none.
+            apps: Further apps and a gRPC port for each.
             access: The address, and who may talk; loopback and everybody by default.
             limits: How much a request may ask.
 
         Raises:
             ValueError: A port is none.
         """
-        for port in (grpc_port, http_port):
+        self._asked_app_ports = dict(apps or {})
+        for port in (grpc_port, http_port, *self._asked_app_ports.values()):
             if port is not None and not 0 <= port < 65536:
                 raise ValueError(f"{port} is no port: ports are 0 (any that is free) to 65535.")
         self._hub = hub
@@ -47,10 +52,11 @@ class EngineServer:
         self._waits = Places(self._limits.waiting_calls, "calls waiting for instances")
         self._asked_grpc_port = grpc_port
         self._asked_http_port = http_port
-        self._grpc: GrpcServer | None = None
+        self._grpc: list[GrpcServer] = []
         self._http: HttpServer | None = None
         self.grpc_port = 0
         self.http_port: int | None = None
+        self.app_ports: dict[str, int] = {}
 
     async def start(self) -> None:
         """Begins to listen.
@@ -58,8 +64,13 @@ class EngineServer:
         Raises:
             RuntimeStateError: A port is taken, or the HTTP API needs packages that are not installed.
         """
-        self._grpc = GrpcServer(self._hub, self._access, self._limits, self._waits)
-        self.grpc_port = await self._grpc.start(self._asked_grpc_port)
+        try:
+            self.grpc_port = await self._serve(self._hub, self._asked_grpc_port)
+            for app_id, port in self._asked_app_ports.items():
+                self.app_ports[app_id] = await self._serve(self._hub.for_app(app_id), port)
+        except RuntimeStateError:
+            await self.stop()
+            raise
         if self._asked_http_port is not None:
             try:
                 from dapr_workflow_sdk.engine.server.http_server import HttpServer
@@ -76,9 +87,16 @@ class EngineServer:
                 await self.stop()
                 raise
 
+    async def _serve(self, hub: EngineHub, port: int) -> int:
+        server = GrpcServer(hub, self._access, self._limits, self._waits)
+        bound = await server.start(port)
+        self._grpc.append(server)
+        return bound
+
     async def stop(self) -> None:
         """Ends all connections."""
         if self._http is not None:
             await self._http.stop()
-        if self._grpc is not None:
-            await self._grpc.stop()
+        servers, self._grpc = self._grpc, []
+        # Together, because each waits a moment for its calls.
+        await asyncio.gather(*(server.stop() for server in servers))
