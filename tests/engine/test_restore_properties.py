@@ -29,10 +29,12 @@ from dapr_workflow_sdk.engine.transitions import (
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import NEVER, text_of
 from tests import builders
+from tests.engine.support import put
 from tests.strategies import QUICK
 
+# Later than anything here is due.
+_FAR = 2**62
 _START = builders.EPOCH_SECONDS * 1_000_000_000
-_ids = itertools.count()
 _TEXTS = st.sampled_from([None, "", "null", '"é"', "0"])
 
 
@@ -68,7 +70,8 @@ class _Driver:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.now = _START
-        self.name = f"instance-{next(_ids)}"
+        self.number = store.new_number()
+        self.key = ("app", f"instance-{self.number}")
         self.call_ids: Iterator[int] = itertools.count(1)
         self.executions: Iterator[int] = itertools.count(2)
         self.state = self._create(1)
@@ -78,15 +81,15 @@ class _Driver:
         return self.now
 
     def _create(self, generation: int) -> InstanceState:
-        start = builders.started("flow", '"input"', instance_id=self.name)
-        state, change = create(start, self._tick(), generation)
-        self.store.commit([change])
+        start = builders.started("flow", '"input"', instance_id=self.key[1])
+        state, change = create(self.key[0], self.number, start, self._tick(), generation)
+        put(self.store, change)
         return state
 
     def step(self, kind: str, detail: Any) -> None:
         change = self._change(kind, detail)
         if change is not None:
-            self.store.commit([change])
+            put(self.store, change)
 
     def _change(self, kind: str, detail: Any) -> Change | None:
         if kind == "turn" and self.state.inbox and not self.state.ended:
@@ -143,7 +146,7 @@ class _Driver:
         answer = pb.WorkflowResponse(actions=actions, customStatus=text_of(status))
         new = [marker, *(item.event for item in taken)]
         execution = f"execution-{next(self.executions)}"
-        return conclude(self.state, taken, new, answer, self._tick(), "app", execution).change
+        return conclude(self.state, taken, new, answer, self._tick(), execution).change
 
     def _action(self, kind: str, text: str | None) -> pb.WorkflowAction:
         action = pb.WorkflowAction(id=next(self.call_ids))
@@ -188,7 +191,8 @@ def _durable(state: InstanceState) -> dict[str, Any]:
         "history": [event.SerializeToString(deterministic=True) for event in state.history],
         "inbox": [
             (item.number, item.event.SerializeToString(deterministic=True))
-            for item in state.inbox
+            # What no turn has taken has no order yet; a restart brings it in the order in which it was stored.
+            for item in sorted(state.inbox, key=lambda item: item.number or 0)
             if item.number is not None
         ],
         "tasks": {key: request.SerializeToString(deterministic=True) for key, request in state.tasks.items()},
@@ -215,11 +219,11 @@ def test_a_store_gives_back_what_is_in_memory_after_every_step(store: Store, ste
     driver = _Driver(store)
     for kind, detail in steps:
         driver.step(kind, detail)
-        restored = store.load(driver.name)
+        restored = store.load(driver.key)
         assert restored is not None
         assert _durable(restored) == _durable(driver.state), f"after {kind} {detail}"
         assert restored.inbox_next <= driver.state.inbox_next
-        assert store.row(driver.name) == driver.state.row
+        assert store.row(driver.key) == driver.state.row
 
 
 @QUICK
@@ -232,14 +236,13 @@ def test_an_instance_taken_up_from_a_store_goes_on_as_it_would_have(
         driver.step(kind, detail)
     change = store_unstored(driver.state)
     if change is not None:
-        store.commit([change])
-    # What no turn has taken has no order yet; a restart brings it in the order in which it was stored.
+        put(store, change)
     driver.state.inbox.sort(key=lambda item: item.number or 0)
     other = _Driver(MemoryStore())
-    other.name, other.now = driver.name, driver.now
+    other.key, other.now = driver.key, driver.now
     other.call_ids, driver.call_ids = itertools.tee(driver.call_ids)
     other.executions, driver.executions = itertools.tee(driver.executions)
-    restored = store.load(driver.name)
+    restored = store.load(driver.key)
     assert restored is not None
     other.state = restored
     for kind, detail in more:
@@ -265,7 +268,7 @@ def test_an_id_used_again_starts_with_nothing_of_the_old_instance_but_its_activi
     left = set(driver.state.tasks)
     generation = driver.state.row.generation
     driver.state = driver._create(generation + 1)
-    restored = store.load(driver.name)
+    restored = store.load(driver.key)
     assert restored is not None
     assert restored.row.generation == generation + 1
     assert [item.event.WhichOneof("eventType") for item in restored.inbox] == ["executionStarted"]
@@ -281,12 +284,13 @@ def test_a_purged_instance_leaves_nothing(store: Store, steps: list[tuple[str, A
     driver = _Driver(store)
     for kind, detail in steps:
         driver.step(kind, detail)
-    store.commit([Change(driver.name, None)])
-    assert store.load(driver.name) is None
-    assert store.row(driver.name) is None
-    assert driver.name not in store.unfinished()
+    put(store, Change(driver.key, driver.number, removed=True))
+    assert store.load(driver.key) is None
+    assert store.row(driver.key) is None
+    assert driver.key not in store.ready(_FAR)
+    assert driver.key not in store.due(_FAR)
     # Nothing of it turns up under a new instance of the id either.
     again = driver._create(1)
-    restored = store.load(driver.name)
+    restored = store.load(driver.key)
     assert restored is not None
     assert _durable(restored) == _durable(again)

@@ -40,6 +40,7 @@ from tests.builders import (
 
 _NOW = 1_767_225_600_000_000_000
 _APP = "shop"
+_NUMBER = 12
 
 
 def activity(call_id: int, name: str = "charge", *, execution: str = "", data: str | None = None) -> pb.WorkflowAction:
@@ -85,7 +86,7 @@ def new_instance(data: str | None = None, *, parent: str = "", generation: int =
                 ),
             )
         )
-    state, _ = create(start, _NOW, generation)
+    state, _ = create(_APP, _NUMBER, start, _NOW, generation)
     return state
 
 
@@ -101,7 +102,7 @@ def turn(
     marker.workflowStarted.SetInParent()
     answer = pb.WorkflowResponse(instanceId=INSTANCE, actions=actions, customStatus=text(status))
     new = [marker, *(item.event for item in taken)]
-    return conclude(state, taken, new, answer, moment, _APP, "next-execution")
+    return conclude(state, taken, new, answer, moment, "next-execution")
 
 
 def kinds(events: Sequence[pb.HistoryEvent]) -> list[str]:
@@ -110,7 +111,7 @@ def kinds(events: Sequence[pb.HistoryEvent]) -> list[str]:
 
 class TestCreation:
     def test_puts_the_start_into_the_inbox(self) -> None:
-        state, change = create(started("order", '"input"'), _NOW, 3)
+        state, change = create(_APP, _NUMBER, started("order", '"input"'), _NOW, 3)
         assert (state.row.name, state.row.input, state.row.generation) == ("order", '"input"', 3)
         assert state.row.status == pb.WORKFLOW_STATUS_PENDING
         assert kinds([item.event for item in state.inbox]) == ["executionStarted"]
@@ -206,20 +207,20 @@ class TestTurn:
     def test_starts_children_that_know_their_parent(self) -> None:
         state = new_instance()
         named, unnamed = turn(state, child(1, "mine"), child(2)).messages
-        assert (named.target, unnamed.target) == ("mine", f"{INSTANCE}:0002")
+        assert (named.target, unnamed.target) == ((_APP, "mine"), (_APP, f"{INSTANCE}:0002"))
         assert named.creates
         start = named.event.executionStarted
         assert start.name == "invoice"
         assert start.parentInstance.taskScheduledId == 1
         assert start.parentInstance.workflowInstance.instanceId == INSTANCE
         assert start.parentInstance.workflowInstance.executionId.value == "execution-1"
-        assert state.children == {1: "mine", 2: f"{INSTANCE}:0002"}
+        assert state.children == {1: (_APP, "mine"), 2: (_APP, f"{INSTANCE}:0002")}
 
     def test_starts_detached_workflows_without_a_parent(self) -> None:
         state = new_instance()
         asked = pb.CreateDetachedWorkflowAction(instanceId="free", name="report", input=StringValue(value="1"))
         (message,) = turn(state, pb.WorkflowAction(id=1, createDetachedWorkflow=asked)).messages
-        assert (message.target, message.creates) == ("free", True)
+        assert (message.target, message.creates) == ((_APP, "free"), True)
         assert not message.event.executionStarted.HasField("parentInstance")
         assert message.event.executionStarted.input.value == "1"
         assert state.children == {}
@@ -234,7 +235,7 @@ class TestTurn:
             state, pb.WorkflowAction(id=1, sendEvent=send), pb.WorkflowAction(id=2, terminateWorkflow=stop)
         ).messages
         assert (first.target, first.event.eventRaised.name, first.event.eventRaised.input.value) == (
-            "other",
+            (_APP, "other"),
             "go",
             "0",
         )
@@ -243,38 +244,83 @@ class TestTurn:
         assert "eventSent" in kinds(state.history)
 
 
+def _foreign(action: pb.WorkflowAction, app: str = "warehouse") -> pb.WorkflowAction:
+    action.router.targetAppID = app
+    return action
+
+
 class TestCallsToOtherApps:
-    """There is nobody to send them to: they fail at once instead of waiting for ever."""
-
-    def _foreign(self, action: pb.WorkflowAction, app: str = "warehouse") -> pb.WorkflowAction:
-        action.router.targetAppID = app
-        return action
-
-    def test_fail_with_both_names_and_are_not_tried_again(self) -> None:
+    def test_go_there_and_history_says_so(self) -> None:
         state = new_instance()
-        conclusion = turn(state, self._foreign(activity(1)), self._foreign(child(2)))
-        assert (conclusion.activities, conclusion.messages, state.tasks, state.children) == ([], [], {}, {})
-        first, second = (item.event for item in state.inbox)
-        for details in (first.taskFailed.failureDetails, second.childWorkflowInstanceFailed.failureDetails):
-            assert details.isNonRetriable
-            assert "'warehouse'" in details.errorMessage
-            assert f"'{_APP}'" in details.errorMessage
-        assert kinds(state.history)[-2:] == ["taskScheduled", "childWorkflowInstanceCreated"]
+        conclusion = turn(state, _foreign(activity(1)), _foreign(child(2, "theirs")))
+        ((key, request),) = conclusion.activities
+        assert (key, request.targetAppId) == ((1, 1), "warehouse")
+        assert state.tasks == {key: request}
+        (message,) = conclusion.messages
+        assert message.target == ("warehouse", "theirs")
+        parent = message.event.executionStarted.parentInstance
+        assert (parent.appID, parent.workflowInstance.instanceId) == (_APP, INSTANCE)
+        assert state.children == {2: ("warehouse", "theirs")}
+        for event in (*state.history[-2:], message.event):
+            assert (event.router.sourceAppID, event.router.targetAppID) == (_APP, "warehouse")
+        assert state.inbox == []
+
+    def test_of_older_workers_name_the_app_inside(self) -> None:
+        state = new_instance()
+        older = pb.TaskRouter(sourceAppID=_APP, targetAppID="warehouse")
+        job, kid = activity(1), child(2, "theirs")
+        job.scheduleTask.router.CopyFrom(older)
+        kid.createChildWorkflow.router.CopyFrom(older)
+        conclusion = turn(state, job, kid)
+        assert conclusion.activities[0][1].targetAppId == "warehouse"
+        assert conclusion.messages[0].target == ("warehouse", "theirs")
 
     def test_to_the_own_app_by_name_are_calls_like_any_other(self) -> None:
         state = new_instance()
-        conclusion = turn(state, self._foreign(activity(1), _APP), self._foreign(child(2), _APP))
-        assert len(conclusion.activities) == len(conclusion.messages) == 1
-        assert state.inbox == []
+        conclusion = turn(state, _foreign(activity(1), _APP), _foreign(child(2, "mine"), _APP))
+        assert conclusion.activities[0][1].targetAppId == ""
+        assert conclusion.messages[0].target == (_APP, "mine")
+        assert not any(event.router.HasField("targetAppID") for event in state.history)
+
+    def test_take_events_terminations_and_detached_workflows_there(self) -> None:
+        state = new_instance()
+        send = pb.SendEventAction(instance=pb.WorkflowInstance(instanceId="other"), name="go")
+        messages = turn(
+            state,
+            _foreign(pb.WorkflowAction(id=1, sendEvent=send)),
+            _foreign(pb.WorkflowAction(id=2, terminateWorkflow=pb.TerminateWorkflowAction(instanceId="other"))),
+            _foreign(pb.WorkflowAction(id=3, createDetachedWorkflow=pb.CreateDetachedWorkflowAction(instanceId="x"))),
+        ).messages
+        assert [message.target for message in messages] == [
+            ("warehouse", "other"),
+            ("warehouse", "other"),
+            ("warehouse", "x"),
+        ]
+
+    def test_of_a_terminated_instance_are_terminated_there(self) -> None:
+        state = new_instance()
+        turn(state, _foreign(child(1, "theirs")), child(2, "mine"))
+        accept(state, terminated(recurse=True))
+        assert [message.target for message in turn(state).messages] == [("warehouse", "theirs"), (_APP, "mine")]
 
     @pytest.mark.parametrize("ending", ["complete", "renew"])
     def test_of_an_instance_that_ends_at_once_leave_nothing_behind(self, ending: str) -> None:
         state = new_instance()
-        change = turn(state, self._foreign(activity(1)), complete(2) if ending == "complete" else renew(2)).change
+        conclusion = turn(state, _foreign(activity(1)), complete(2) if ending == "complete" else renew(2))
+        # An end lets them run although nobody waits; a next generation forgets them.
+        assert (len(conclusion.activities), len(state.tasks)) == ((1, 1) if ending == "complete" else (0, 0))
+        change = conclusion.change
         kept = [number for number, _ in change.inbox_added]
         # Stores may take removals first: what is removed must not be added in the same change.
         assert not set(kept) & set(change.inbox_removed)
         assert kept == [item.number for item in state.inbox]
+
+    def test_are_answered_there(self) -> None:
+        state = new_instance(parent="parent")
+        assert state.row.parent is not None
+        state.row.parent.appID = "warehouse"
+        (message,) = turn(state, complete(1)).messages
+        assert message.target == ("warehouse", "parent")
 
 
 class TestUnknownActions:
@@ -294,7 +340,7 @@ class TestUnknownActions:
         assert "action 2" in state.row.failure.errorMessage
         assert conclusion.activities == []
         assert state.tasks == {}
-        assert [message.target for message in conclusion.messages] == ["parent"]
+        assert [message.target for message in conclusion.messages] == [(_APP, "parent")]
 
 
 class TestResults:
@@ -426,7 +472,7 @@ class TestEnd:
         state = new_instance()
         conclusion = turn(state, activity(1), child(2), timer(3), complete(4))
         assert [key for key, _ in conclusion.activities] == [(1, 1)]
-        assert [message.target for message in conclusion.messages] == [f"{INSTANCE}:0002"]
+        assert [message.target for message in conclusion.messages] == [(_APP, f"{INSTANCE}:0002")]
         assert state.tasks.keys() == {(1, 1)}
         assert state.timers == {}
         assert conclusion.change.timers_added == []
@@ -462,7 +508,7 @@ class TestEnd:
         state = new_instance(parent="parent")
         details = pb.TaskFailureDetails(errorType="E") if status == pb.WORKFLOW_STATUS_FAILED else None
         (message,) = turn(state, complete(1, status, '"r"', failure=details)).messages
-        assert (message.target, message.creates, message.for_execution) == ("parent", False, "parent-execution")
+        assert (message.target, message.creates, message.for_execution) == ((_APP, "parent"), False, "parent-execution")
         assert message.event.WhichOneof("eventType") == kind
         told = getattr(message.event, kind)
         assert told.taskScheduledId == 7
@@ -484,7 +530,7 @@ class TestTermination:
         stop = terminated('"why"', recurse=True)
         accept(state, stop)
         conclusion = turn(state, complete(3, pb.WORKFLOW_STATUS_TERMINATED, '"why"'))
-        assert [message.target for message in conclusion.messages] == ["open"]
+        assert [message.target for message in conclusion.messages] == [(_APP, "open")]
         assert conclusion.messages[0].event.executionTerminated.recurse
 
     def test_that_does_not_recurse_leaves_children_alone(self) -> None:
@@ -510,7 +556,7 @@ class TestTermination:
         assert state.row.status == pb.WORKFLOW_STATUS_TERMINATED
         assert state.row.output == '"why"'
         assert conclusion.activities == []
-        assert [message.target for message in conclusion.messages] == ["open"]
+        assert [message.target for message in conclusion.messages] == [(_APP, "open")]
         assert state.row.generation == 1
 
     def test_without_output_ends_without_output(self) -> None:
@@ -522,7 +568,7 @@ class TestTermination:
     def test_of_a_child_tells_its_parent(self) -> None:
         state = new_instance(parent="parent")
         accept(state, terminated())
-        assert [message.target for message in turn(state).messages] == ["parent"]
+        assert [message.target for message in turn(state).messages] == [(_APP, "parent")]
 
 
 class TestContinueAsNew:
@@ -542,7 +588,7 @@ class TestContinueAsNew:
     def test_keeps_the_parent(self) -> None:
         state = new_instance(parent="parent")
         assert turn(state, renew(1)).messages == []
-        assert [message.target for message in turn(state, complete(1)).messages] == ["parent"]
+        assert [message.target for message in turn(state, complete(1)).messages] == [(_APP, "parent")]
 
     def test_forgets_what_was_asked_in_the_same_answer(self) -> None:
         state = new_instance()

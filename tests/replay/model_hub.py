@@ -74,7 +74,7 @@ class ModelHub:
         self.workers = [ParkedInstances(8), ParkedInstances(8)]
         start = builders.started("flow", json.dumps(self.runs_to_go))
         self.state: InstanceState
-        self.state, _ = create(start, self.now, 1)
+        self.state, _ = create("", 1, start, self.now, 1)
         self._executions = 1
 
     # ---- what the world does -------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ class ModelHub:
             actions=output.actions,
             customStatus=text_of(output.custom_status),
         )
-        conclude(self.state, taken, new, answer, self.tick(), "", f"execution-{self._executions}")
+        conclude(self.state, taken, new, answer, self.tick(), f"execution-{self._executions}")
 
     def lose_turn(self) -> None:
         """A worker runs a turn and its answer is lost; what it was given comes again later, in another order."""
