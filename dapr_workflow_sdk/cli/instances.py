@@ -100,9 +100,10 @@ def _list_all(session: Session, wanted: Filter, *, with_payloads: bool) -> None:
         else:
             _say_none(session, wanted)
         return
-    # One document, written as it comes: it may be too large to be held.
+    # One document, written as it comes: it may be too large to be held. If there can be none, nothing is written.
+    first = list(itertools.islice(states, 1))
     print('{"instances": [', end="")
-    for number, state in enumerate(states):
+    for number, state in enumerate(itertools.chain(first, states)):
         print(",\n " if number else "\n ", encoded(state_document(state, payloads=with_payloads)), sep="", end="")
     print('\n], "next_page_token": null}')
 

@@ -187,7 +187,10 @@ def test_the_history_of_a_chain(file: Path) -> None:
     assert lines[0].startswith("chain  chain-1  COMPLETED  ")
     assert lines[1] == "3 turns, 2 activities"
     assert lines[3].split() == ["TURN", "AFTER", "WHAT", "TOOK", "WITH"]
-    assert [line.split("ms ")[1].split() for line in lines[4:6]] == [["started", "chain", "2"], ["calls", "add", "#1", "0"]]
+    assert [line.split("ms ")[1].split() for line in lines[4:6]] == [
+        ["started", "chain", "2"],
+        ["calls", "add", "#1", "0"],
+    ]
 
 
 def test_the_history_of_retries_timers_and_failures(place: Place) -> None:

@@ -37,7 +37,9 @@ def test_inputs_come_from_the_option_a_file_or_standard_input(place: Place, tmp_
     text = '{"a": [1, 2.50, "ü"]}'
     (tmp_path / "input.json").write_text(f"  {text}\n", encoding="utf-8")
     option = {"option": text, "file": f"@{tmp_path / 'input.json'}", "stdin": "-"}[source]
-    place.run("start", "approval", "--id", "i", "--input", option, "--at", "+1h", input=text if source == "stdin" else None)
+    place.run(
+        "start", "approval", "--id", "i", "--input", option, "--at", "+1h", input=text if source == "stdin" else None
+    )
     state = place.client.get_workflow_state("i")
     assert state is not None
     # The very text, so that no number loses its digits on the way.

@@ -74,7 +74,9 @@ def test_a_file_in_use_names_the_port_of_its_engine(tmp_path: Path) -> None:
         port = engine.says("Engine ready: gRPC 127.0.0.1:").split(",")[0]
         answer = real("list", "--db", "x.db", cwd=tmp_path)
         assert (answer.code, answer.out) == (2, "")
-        expected = f"x.db is in use by the engine of process {engine.pid}. Ask that one: --grpc-port {port} instead of --db."
+        expected = (
+            f"x.db is in use by the engine of process {engine.pid}. Ask that one: --grpc-port {port} instead of --db."
+        )
         assert answer.err == f"dapr-workflow: {expected}\n"
         assert real("list", "--json", "--grpc-port", port).json["instances"] == []
 
