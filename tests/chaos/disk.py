@@ -95,6 +95,12 @@ class Disk:
         """How many syncs have succeeded so far."""
         return self._control[_SYNCS]
 
+    @property
+    def unsynced(self) -> int:
+        """How many bytes were written since the last sync of their file, by whichever process."""
+        undo = (Path(f"{self._database}{suffix}.undo") for suffix in ("", "-wal"))
+        return sum(record.length for path in undo if path.exists() for record in _read_records(path.read_bytes()))
+
     def cut_power(self, dice: random.Random) -> int:
         """Does to the files what a power cut may do; returns how many bytes were not on the disk yet.
 

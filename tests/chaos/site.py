@@ -96,6 +96,8 @@ class Site:
         self._journal = Journal(folder / JOURNAL)
         self._before: dict[str, StoredInstance] = {}
         self._down: list[tuple[str, float]] = []
+        self._before_unsynced = False
+        self._before_syncs = 0
         port = str(free_port())
         here = [sys.executable, "-m"]
         serve = ["--grpc-port", port, "--http-port", str(free_port()), "--db", str(self._database)]
@@ -196,11 +198,15 @@ class Site:
             self._down.append(("a power cut" if power else "a kill", since))
             if power:
                 self.report.faults["power cuts"] += 1
+                if self._before_unsynced and self._disk.syncs == self._before_syncs:
+                    # What the last look found was not all on the disk, and has not got there since.
+                    self._before = {}
                 at_risk = self._disk.cut_power(self._dice)
                 self.report.faults["power cuts with unsynced bytes"] += at_risk > 0
                 self.report.counts["unsynced bytes at power cuts"] += at_risk
             self._disk.heal()
             self._copy()
+            self._before_unsynced, self._before_syncs = self._disk.unsynced > 0, self._disk.syncs
             self._read_journal()
         for name in victims:
             self._launch(name)

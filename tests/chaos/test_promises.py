@@ -15,13 +15,25 @@ from pathlib import Path
 
 import pytest
 
+from dapr_workflow_sdk import EmbeddedEngine
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.state import InstanceState
 from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
 from dapr_workflow_sdk.errors import TaskHubUnavailableError
 from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from tests.worker.support import PATIENCE, Hand, activity_call, answer_to, child_call, complete, kinds, on_loop
+from tests.chaos.disk import Disk
+from tests.worker.support import (
+    PATIENCE,
+    Hand,
+    activity_call,
+    answer_to,
+    child_call,
+    complete,
+    kinds,
+    on_loop,
+    run_python,
+)
 
 
 class _SickStore(SqliteStore):
@@ -98,7 +110,10 @@ async def test_nobody_is_told_of_an_end_that_is_not_durable(tmp_path: Path) -> N
         asked = asyncio.ensure_future(hub.state("i", payloads=True))
         await asyncio.sleep(0)
         store.fail()
-        state = await asked
+        try:
+            state = await asked
+        except TaskHubUnavailableError:
+            return  # That is as true.
         assert state is not None
         assert state.workflowStatus != pb.WORKFLOW_STATUS_COMPLETED
 
@@ -189,3 +204,31 @@ async def test_a_read_error_in_a_turn_takes_the_turn_back(tmp_path: Path) -> Non
         assert again.instance_id == "i"
         assert kinds(again.new) == kinds(turn.new)
         assert not again.past
+
+
+_LEAVE_UNSYNCED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA synchronous=OFF")
+connection.execute("CREATE TABLE left_behind (number INTEGER)")
+connection.commit()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+_OPEN = """
+import os, signal, sys
+from dapr_workflow_sdk import EmbeddedEngine
+EmbeddedEngine(sys.argv[1])
+print("open", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_engine_syncs_what_a_killed_one_left(tmp_path: Path) -> None:
+    """What a process wrote and did not live to sync is found by the next, which must not build on sand."""
+    database = tmp_path / "left.db"
+    EmbeddedEngine(database).close()
+    disk = Disk(tmp_path, database)
+    run_python(_LEAVE_UNSYNCED, str(database), **disk.environment)
+    assert disk.unsynced
+    assert run_python(_OPEN, str(database), **disk.environment).stdout == "open\n"
+    assert not disk.unsynced
