@@ -12,6 +12,9 @@ import httpx
 import pytest
 
 from dapr_workflow_sdk import EmbeddedEngine, WorkflowClient, WorkflowContext, WorkflowRuntime, __version__
+from dapr_workflow_sdk.portal import PORTAL
+from dapr_workflow_sdk.taskhub.port import Milestone
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 PREFIXES = ["/v1.0", "/v1.0-beta1", "/v1.0-alpha1"]
 
@@ -22,6 +25,7 @@ class Api:
 
     http: httpx.Client
     client: WorkflowClient
+    engine: EmbeddedEngine
     prefix: str = "/v1.0"
 
     def __call__(
@@ -57,18 +61,26 @@ def served() -> Iterator[Api]:
         def fails(ctx: WorkflowContext) -> None:
             raise ValueError("on purpose")
 
+        @runtime.activity
+        def double(ctx: Any, value: int) -> int:
+            return value * 2
+
+        @runtime.workflow
+        def calls(ctx: WorkflowContext, value: int) -> Any:
+            return (yield ctx.call_activity(double, input=value))
+
         with (
             runtime,
             WorkflowClient(engine=engine) as client,
             httpx.Client(base_url=f"http://127.0.0.1:{ports.http_port}", trust_env=False, timeout=10) as http,
         ):
-            yield Api(http, client)
+            yield Api(http, client, engine)
 
 
 @pytest.fixture(params=PREFIXES)
 def api(served: Api, request: pytest.FixtureRequest) -> Api:
     """The API under each of its prefixes."""
-    return Api(served.http, served.client, request.param)
+    return Api(served.http, served.client, served.engine, request.param)
 
 
 def new_id(api: Api) -> str:
@@ -305,3 +317,156 @@ def test_errors_of_the_store_are_answers_too(served: Api) -> None:
         response = httpx.get(f"http://127.0.0.1:{ports.http_port}/v1.0/workflows/dapr/x", trust_env=False)
         assert response.status_code == 500
         assert response.json()["errorCode"] == "ERR_GET_WORKFLOW"
+
+
+def test_paths_are_read_as_dapr_reads_them(api: Api) -> None:
+    name = new_id(api)
+    assert api("POST", f"echo/start/?instanceID={name}")[0] == 202
+    assert api("GET", f"{name}/")[1]["instanceID"] == name
+    assert api.http.get(f"{api.prefix}//workflows//dapr/{name}").status_code == 200
+    slashed = f"a/b c/{name}"
+    PORTAL.call(api.engine.hub.start, pb.CreateInstanceRequest(name="listens", instanceId=slashed))
+    quoted = slashed.replace("/", "%2F").replace(" ", "%20")
+    assert api("GET", quoted)[1]["instanceID"] == slashed
+    assert api("POST", f"{quoted}/raiseEvent/Go", b"1") == (202, {})
+    PORTAL.call(lambda: api.engine.hub.wait(slashed, Milestone.COMPLETED, payloads=False))
+    assert api("GET", quoted)[1]["properties"]["dapr.workflow.output"] == "1"
+
+
+def test_what_is_not_there_is_told_in_json(api: Api) -> None:
+    for path in ("/", "/v1.0", f"{api.prefix}/workflows", f"{api.prefix}/workflows/dapr/x/y/z/w", "/v2.0/healthz"):
+        response = api.http.get(path)
+        assert (response.status_code, response.json()["errorCode"]) == (404, "ERR_NOT_FOUND")
+    response = api.http.put(f"{api.prefix}/workflows/dapr/x")
+    assert (response.status_code, response.json()["errorCode"]) == (405, "ERR_METHOD_NOT_ALLOWED")
+    assert "GET" in response.headers["allow"]
+
+
+# ---- lists, histories and reruns: the engine's own ---------------------------------------------------------------
+
+
+def started(api: Api, workflow: str, count: int) -> list[str]:
+    names = [new_id(api) for _ in range(count)]
+    for name in names:
+        assert api("POST", f"{workflow}/start?instanceID={name}", b"1")[0] == 202
+    return names
+
+
+def listed(api: Api, **query: Any) -> tuple[list[str], str | None]:
+    response = api.http.get(f"{api.prefix}/workflows/dapr", params=query)
+    assert response.status_code == 200, response.text
+    page = response.json()
+    assert set(page) <= {"workflows", "continuationToken"}
+    return [state["instanceID"] for state in page["workflows"]], page.get("continuationToken")
+
+
+def test_instances_are_listed_page_by_page(api: Api) -> None:
+    names = started(api, "echo", 7)
+    for name in names:
+        api.finish(name)
+    seen, token = listed(api, pageSize=3, name="echo")
+    pages = [seen]
+    while token:
+        seen, token = listed(api, pageSize=3, name="echo", continuationToken=token)
+        pages.append(seen)
+    everything = [name for page in pages for name in page]
+    assert all(len(page) == 3 for page in pages[:-1])
+    assert len(everything) == len(set(everything))
+    # Newest first.
+    assert everything[:7] == names[::-1]
+    state = api.http.get(f"{api.prefix}/workflows/dapr", params={"pageSize": 1, "name": "echo"}).json()["workflows"][0]
+    assert (state["workflowName"], state["runtimeStatus"]) == ("echo", "COMPLETED")
+
+
+def test_lists_have_only_what_is_asked_for(api: Api) -> None:
+    (running,), (failed,) = started(api, "listens", 1), started(api, "fails", 1)
+    api.finish(failed)
+    assert failed in listed(api, status="FAILED")[0]
+    assert running not in listed(api, status="failed")[0]
+    both = listed(api, status=["RUNNING", "FAILED", "PENDING"])[0]
+    assert {running, failed} <= set(both)
+    assert listed(api, name="nothing is called so") == ([], None)
+    assert failed in listed(api, name="fails")[0]
+    assert running not in listed(api, name="fails")[0]
+    api("POST", f"{running}/terminate")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "pageSize=0",
+        "pageSize=-1",
+        "pageSize=x",
+        "pageSize=99999999999",
+        "pageSize=%D9%A3",
+        "status=SLEEPING",
+        "status=",
+    ],
+)
+def test_lists_that_cannot_be_are_refused(api: Api, query: str) -> None:
+    response = api.http.get(f"{api.prefix}/workflows/dapr?{query}")
+    assert (response.status_code, response.json()["errorCode"]) == (400, "ERR_LIST_WORKFLOWS")
+    assert query.split("=")[0] in response.json()["message"]
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "99999999999999999999999999", "%00"])
+def test_a_token_that_the_engine_did_not_give(api: Api, token: str) -> None:
+    response = api.http.get(f"{api.prefix}/workflows/dapr?continuationToken={token}")
+    assert response.status_code in (200, 400), response.text
+
+
+def test_histories(api: Api) -> None:
+    (name,) = started(api, "echo", 1)
+    api.finish(name)
+    status, body = api("GET", f"{name}/history")
+    assert status == 200
+    assert body["instanceID"] == name
+    kinds = [next(kind for kind in event if kind not in ("eventId", "timestamp", "router")) for event in body["events"]]
+    assert kinds == ["workflowStarted", "executionStarted", "executionCompleted"]
+    assert body["events"][1]["executionStarted"]["name"] == "echo"
+    assert body["events"][2]["executionCompleted"]["result"] == "1"
+    assert api("GET", "nobody/history") == (
+        404,
+        {
+            "errorCode": "ERR_INSTANCE_ID_NOT_FOUND",
+            "message": "unable to find workflow with the provided instance ID: nobody",
+        },
+    )
+
+
+def test_reruns(api: Api) -> None:
+    (name,) = started(api, "calls", 1)
+    assert api.finish(name)["properties"]["dapr.workflow.output"] == "2"
+    again = new_id(api)
+    assert api("POST", f"{name}/rerun?eventID=1&newInstanceID={again}") == (202, {"instanceID": again})
+    assert api.finish(again)["properties"]["dapr.workflow.output"] == "2"
+    status, body = api("POST", f"{name}/rerun?eventID=1", b"5")
+    assert status == 202
+    assert api.finish(body["instanceID"])["properties"]["dapr.workflow.output"] == "10"
+
+
+def test_reruns_that_cannot_be(api: Api) -> None:
+    (name,) = started(api, "calls", 1)
+    api.finish(name)
+    for path, status, code in (
+        (f"{name}/rerun", 400, "ERR_RERUN_WORKFLOW"),
+        (f"{name}/rerun?eventID=x", 400, "ERR_RERUN_WORKFLOW"),
+        (f"{name}/rerun?eventID=-1", 400, "ERR_RERUN_WORKFLOW"),
+        (f"{name}/rerun?eventID=1&newInstanceID={name}", 400, "ERR_RERUN_WORKFLOW"),
+        (f"{name}/rerun?eventID=1&newInstanceID=a.b", 400, "ERR_INSTANCE_ID_INVALID"),
+        (f"{name}/rerun?eventID=77", 404, "ERR_EVENT_NOT_FOUND"),
+        ("nobody/rerun?eventID=1", 404, "ERR_INSTANCE_ID_NOT_FOUND"),
+    ):
+        answer = api("POST", path)
+        assert (answer[0], answer[1]["errorCode"]) == (status, code), answer
+    taken = started(api, "listens", 1)[0]
+    answer = api("POST", f"{name}/rerun?eventID=1&newInstanceID={taken}")
+    assert (answer[0], answer[1]["errorCode"]) == (409, "ERR_RERUN_WORKFLOW")
+    api("POST", f"{taken}/terminate")
+
+
+def test_a_closed_engine_is_not_healthy() -> None:
+    with EmbeddedEngine() as engine, engine.serve(http_port=0) as ports:
+        engine.close()
+        response = httpx.get(f"http://127.0.0.1:{ports.http_port}/v1.0/healthz", trust_env=False)
+        assert (response.status_code, response.json()["errorCode"]) == (500, "ERR_HEALTH_NOT_READY")

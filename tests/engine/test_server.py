@@ -144,10 +144,9 @@ def test_every_error_has_its_code_and_text(call: Caller) -> None:
     code, details = call.fails("PurgeInstances", pb.PurgeInstancesRequest(instanceId="x"))
     assert code is CODE.NOT_FOUND
     assert "no such instance exists" in details
-    assert call.fails("PurgeInstances", pb.PurgeInstancesRequest(purgeInstanceFilter=pb.PurgeInstanceFilter())) == (
-        CODE.INVALID_ARGUMENT,
-        "multi-instance purge is not implemented",
-    )
+    running = pb.PurgeInstanceFilter(runtimeStatus=[pb.WORKFLOW_STATUS_RUNNING])
+    for request in (pb.PurgeInstancesRequest(), pb.PurgeInstancesRequest(purgeInstanceFilter=running)):
+        assert call.fails("PurgeInstances", request)[0] is CODE.INVALID_ARGUMENT
     call.start("runs")
     code, details = call.fails("StartInstance", pb.CreateInstanceRequest(instanceId="runs", name="flow"))
     assert (code, details) == (

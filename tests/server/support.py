@@ -89,7 +89,9 @@ class Wire:
                 return received
             received += data
         head, _, body = received.partition(b"\r\n\r\n")
-        length = next((int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line), 0)
+        length = next(
+            (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line), 0
+        )
         while len(body) < length:
             body += self.socket.recv(65536)
         return head + b"\r\n\r\n" + body

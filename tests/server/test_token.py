@@ -23,13 +23,16 @@ WRONG = [(), (("dapr-api-token", "wrong"),), (("dapr-api-token", ""),), (("autho
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "", "127.0.0.1.example.com", "10.0.0.1"])
 @pytest.mark.parametrize("token", [None, ""])
 def test_addresses_that_others_reach_need_a_token(engine: EmbeddedEngine, host: str, token: str | None) -> None:
-    with pytest.raises(RuntimeStateError, match=r"without an API token.*DAPR_API_TOKEN"), engine.serve(
-        host=host, api_token=token, http_port=0
+    with (
+        pytest.raises(RuntimeStateError, match=r"without an API token.*DAPR_API_TOKEN"),
+        engine.serve(host=host, api_token=token, http_port=0),
     ):
         pass
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST", "::ffff:127.0.0.1"]
+)
 def test_loopback_needs_none(host: str) -> None:
     assert is_loopback(host)
     Access(host=host)
@@ -70,18 +73,20 @@ def test_every_rpc_is_refused_without_the_token(engine: EmbeddedEngine, metadata
 
 def test_a_large_request_without_the_token_is_not_read(engine: EmbeddedEngine) -> None:
     options = [("grpc.max_send_message_length", -1)]
-    with engine.serve(api_token=SECRET) as served, grpc.insecure_channel(
-        f"127.0.0.1:{served.grpc_port}", options=options
-    ) as channel:
+    with (
+        engine.serve(api_token=SECRET) as served,
+        grpc.insecure_channel(f"127.0.0.1:{served.grpc_port}", options=options) as channel,
+    ):
         request = pb.CreateInstanceRequest(name="x" * 20_000_000)
         assert refused(channel, "StartInstance", request)[0] is grpc.StatusCode.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("headers", [{}, {"dapr-api-token": "wrong"}, {"authorization": f"Bearer {SECRET}"}])
 def test_every_route_but_health_is_refused_without_the_token(engine: EmbeddedEngine, headers: dict[str, str]) -> None:
-    with engine.serve(api_token=SECRET, http_port=0) as served, httpx.Client(
-        base_url=f"http://127.0.0.1:{served.http_port}", trust_env=False, headers=headers
-    ) as http:
+    with (
+        engine.serve(api_token=SECRET, http_port=0) as served,
+        httpx.Client(base_url=f"http://127.0.0.1:{served.http_port}", trust_env=False, headers=headers) as http,
+    ):
         for method, path in (
             ("GET", "/v1.0/metadata"),
             ("GET", "/v1.0/openapi.json"),

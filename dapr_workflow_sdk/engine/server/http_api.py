@@ -184,7 +184,7 @@ class _WorkflowApi:
         return JSONResponse(self._document)
 
     async def start(self, request: Request) -> Response:
-        instance_id = request.query_params.get("instanceID", "")
+        instance_id = _asked(request, "instanceID", "")
         _check_id(instance_id)
         asked = pb.CreateInstanceRequest(
             instanceId=instance_id, name=_parameter(request, "name"), input=await _body(request)
@@ -226,12 +226,11 @@ class _WorkflowApi:
         return _accepted()
 
     async def list(self, request: Request) -> Response:
-        query = request.query_params
         asked = pb.ListInstancesRequest(
-            runtimeStatus=[_status_named(name) for name in query.getlist("status")],
-            name=query.get("name", ""),
-            pageSize=_number(query.get("pageSize", str(self._limits.page_size)), "pageSize", least=1),
-            continuationToken=query.get("continuationToken", ""),
+            runtimeStatus=[_status_named(name) for name in request.query_params.getlist("status")],
+            name=_asked(request, "name", ""),
+            pageSize=_number(_asked(request, "pageSize", str(self._limits.page_size)), "pageSize", least=1),
+            continuationToken=_asked(request, "continuationToken", ""),
         )
         check(asked, self._limits)
         found = await self._hub.instances(asked)
@@ -245,15 +244,14 @@ class _WorkflowApi:
         return JSONResponse({"instanceID": _parameter(request, "id"), "events": [MessageToDict(e) for e in events]})
 
     async def rerun(self, request: Request) -> Response:
-        query = request.query_params
-        if "eventID" not in query:
+        if "eventID" not in request.query_params:
             raise invalid("the query needs eventID, the number of the event to run again from")
-        new_id = query.get("newInstanceID")
-        _check_id(new_id or "")
+        new_id = _asked(request, "newInstanceID", "")
+        _check_id(new_id)
         body = await _body(request)
         asked = pb.RerunWorkflowFromEventRequest(
             sourceInstanceID=_parameter(request, "id"),
-            eventID=_number(query["eventID"], "eventID", least=0),
+            eventID=_number(_asked(request, "eventID", ""), "eventID", least=0),
             newInstanceID=new_id or None,
             input=body if body.value else None,
             overwriteInput=bool(body.value),
@@ -265,6 +263,11 @@ class _WorkflowApi:
 def _parameter(request: Request, name: str) -> str:
     # Routes see the path as it was sent.
     return unquote(request.path_params[name], errors="replace")
+
+
+def _asked(request: Request, name: str, default: str) -> str:
+    # As at Dapr, the first of several counts.
+    return next(iter(request.query_params.getlist(name)), default)
 
 
 def _check_id(instance_id: str) -> None:
