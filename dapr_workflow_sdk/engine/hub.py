@@ -408,13 +408,13 @@ class EngineHub:
     async def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
         """Takes a sign of life of an activity."""
         self._check_open()
-        return self._runner.heartbeat(request)
+        return self._runner.activities.heartbeat(request)
 
     @asynccontextmanager
     async def notices(self, worker_id: str) -> AsyncGenerator[AsyncIterator[pb.Notice], None]:
         """Tells a worker which of its activities are in vain."""
         self._check_open()
-        queue = self._runner.open_notices(worker_id)
+        queue = self._runner.activities.open_notices(worker_id)
 
         async def read() -> AsyncIterator[pb.Notice]:
             while (notice := await queue.get()) is not None:
@@ -423,7 +423,7 @@ class EngineHub:
         try:
             yield read()
         finally:
-            self._runner.close_notices(worker_id, queue)
+            self._runner.activities.close_notices(worker_id, queue)
 
     async def refuse(self, item: WorkItem, text: str) -> None:
         """Takes back an item that is too large for its worker; its instance stands still until that is repaired."""
@@ -431,7 +431,7 @@ class EngineHub:
         if isinstance(item, TurnItem):
             await self._runner.refuse_turn(self._key(item.instance_id), item.token, reason, text)
         else:
-            await self._runner.refuse_activity(item.token, reason, text)
+            await self._runner.activities.refuse(item.token, reason, text)
 
     async def abandon(self, token: str, *, turn: bool) -> None:
         """Takes back an item that its worker does not want."""
@@ -439,7 +439,7 @@ class EngineHub:
         if turn:
             self._runner.abandon_turn(token)
         else:
-            self._runner.abandon_activity(token)
+            self._runner.activities.abandon(token)
 
     @asynccontextmanager
     async def work_items(self, offer: WorkerOffer) -> AsyncGenerator[AsyncIterator[WorkItem], None]:
@@ -459,7 +459,7 @@ class EngineHub:
     def complete_activity(self, response: pb.ActivityResponse) -> asyncio.Future[None]:
         """Takes an activity's result at once; the future is done when it is durable."""
         self._check_open()
-        return self._runner.complete_activity(response)
+        return self._runner.activities.complete(response)
 
     def _get(self, instance_id: str) -> Live:
         self._check_open()

@@ -46,6 +46,7 @@ class Live:
         sent: How much of the history that worker was sent: the generation, and the number of events.
         losses: How often in a row workers were lost with a turn of it.
         retry: Whether it may take a turn although it is stalled.
+        set_aside: Activities that are not sent out because the instance stalled over them.
         uncommitted: How many changes of it are on their way to the store.
         waiters: Clients that wait for it.
         acknowledgements: Workers that wait to hear that a result is durable.
@@ -60,6 +61,7 @@ class Live:
     sent: tuple[int, int] = (0, 0)
     losses: Losses = field(default_factory=Losses)
     retry: bool = False
+    set_aside: set[TaskKey] = field(default_factory=set[TaskKey])
     uncommitted: int = 0
     waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(
         default_factory=list[tuple[Milestone, "asyncio.Future[None]"]]

@@ -15,15 +15,15 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from dapr_workflow_sdk.engine.activity_run import ActivityRun
+from dapr_workflow_sdk.engine import transitions
+from dapr_workflow_sdk.engine.activity_desk import ActivityDesk, nothing_to_wait_for
 from dapr_workflow_sdk.engine.app_queue import AppQueue
 from dapr_workflow_sdk.engine.clock import Clock
 from dapr_workflow_sdk.engine.committer import Committed, Committer
 from dapr_workflow_sdk.engine.identifiers import new_execution_id, tokens
 from dapr_workflow_sdk.engine.live import Live, Turn, is_terminated, reached
 from dapr_workflow_sdk.engine.resting import RestingInstances
-from dapr_workflow_sdk.engine.running_activities import RunningActivities
-from dapr_workflow_sdk.engine.state import START_TIMER, Change, InstanceKey, InstanceRow, InstanceState, TaskKey
+from dapr_workflow_sdk.engine.state import START_TIMER, Change, InstanceKey, InstanceRow, InstanceState
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.transitions import (
@@ -31,15 +31,11 @@ from dapr_workflow_sdk.engine.transitions import (
     Message,
     accept,
     accept_unstored,
-    beat,
     conclude,
     create,
-    drop_task,
     event_at,
     reason_to_stall,
     refused_child,
-    stall,
-    store_unstored,
     unstall,
     wants,
 )
@@ -72,16 +68,14 @@ class InstanceRunner:
         self.description = description
         self.store = store
         self._clock = clock
-        self._lease = lease
         self._committer = Committer(store, self._on_commit_failed, self._look_for_idleness)
         self._live: dict[InstanceKey, Live] = {}
         self._apps: dict[str, AppQueue] = {}
         self._resting = RestingInstances(store, clock, _MOST_RESTING, self.find)
         self._tokens = tokens()
-        self._running = RunningActivities(self._tokens)
+        self.activities = ActivityDesk(self, clock, self._tokens, lease)
         self._turns_out = 0
         self._stalled: set[InstanceKey] = set()
-        self._notices: dict[str, asyncio.Queue[pb.Notice | None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._purging: set[InstanceKey] = set()
         self._waiting_clients = 0
@@ -114,10 +108,12 @@ class InstanceRunner:
             self._set_alarm(live, timer, fire_at)
         if live.state.row.stalled is not None:
             self._stalled.add(live.key)
-        if live.state.row.stalled != pb.STALLED_REASON_WORKER_LOST:
+        if live.state.row.stalled == pb.STALLED_REASON_WORKER_LOST:
+            live.set_aside.update(live.state.tasks)
+        else:
             live.retry = True
             for key, request in live.state.tasks.items():
-                self._put_activity(live, key, request)
+                self.activities.put(live, key, request)
         self.make_ready(live)
 
     async def close(self) -> None:
@@ -126,8 +122,7 @@ class InstanceRunner:
         for queue in self._apps.values():
             for worker in queue.workers:
                 worker.end()
-        for notices in self._notices.values():
-            notices.put_nowait(None)
+        self.activities.close()
         self._resting.close()
         for live in self._live.values():
             live.silence()
@@ -153,6 +148,10 @@ class InstanceRunner:
                     self._let_rest(live)
         return live
 
+    def live(self, key: InstanceKey) -> Live | None:
+        """An instance, if it is in memory."""
+        return self._live.get(key)
+
     def row(self, key: InstanceKey) -> InstanceRow | None:
         """The scalar part of an instance, without loading the rest."""
         live = self._live.get(key)
@@ -166,7 +165,7 @@ class InstanceRunner:
             leaving.silence()
             self._resting.watch_timers(min(leaving.state.timers.values(), default=None))
 
-    def _commit(self, changes: Sequence[Change]) -> Coroutine[Any, Any, None]:
+    def commit(self, changes: Sequence[Change]) -> Coroutine[Any, Any, None]:
         """Submits changes at once; what it returns waits until they are durable."""
         lives = [live for change in changes if (live := self._live.get(change.key)) is not None]
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -201,7 +200,7 @@ class InstanceRunner:
 
     async def _purge(self, rows: Sequence[InstanceRow]) -> None:
         try:
-            await self._commit([Change(row.key, row.number, removed=True) for row in rows])
+            await self.commit([Change(row.key, row.number, removed=True) for row in rows])
         finally:
             self._purging.difference_update(row.key for row in rows)
 
@@ -235,7 +234,7 @@ class InstanceRunner:
     async def start(self, key: InstanceKey, started: pb.HistoryEvent, now: int) -> None:
         """Makes an instance and lets it run; returns when it is durable."""
         live, change = self.create(key, started, now)
-        committed = self._commit([change])
+        committed = self.commit([change])
         self.make_ready(live)
         await committed
 
@@ -250,16 +249,16 @@ class InstanceRunner:
         await self._whatever_callers_do(self._start_in_the_middle(live, changes, woken))
 
     async def _start_in_the_middle(self, live: Live, changes: list[Change], woken: list[Live]) -> None:
-        await self._commit(changes)
+        await self.commit(changes)
         for key, request in live.state.tasks.items():
-            self._put_activity(live, key, request)
+            self.activities.put(live, key, request)
         for other in woken:
             self.make_ready(other)
-        self._pump()
+        self.pump()
 
     async def deliver(self, live: Live, event: pb.HistoryEvent) -> None:
         """Puts an event into an inbox; returns when it is durable."""
-        committed = self._commit([accept(live.state, event)])
+        committed = self.commit([accept(live.state, event)])
         self.make_ready(live)
         await committed
 
@@ -267,12 +266,10 @@ class InstanceRunner:
         """Lets a stalled instance go on; returns when that is durable."""
         self._stalled.discard(live.key)
         live.losses.count = 0
-        committed = self._commit([unstall(live.state)])
-        for key, request in live.state.tasks.items():
-            if not any(True for _ in self._running.of(live.key, [key])):
-                self._put_activity(live, key, request)
+        committed = self.commit([unstall(live.state)])
+        self.activities.take_up_again(live)
         self.make_ready(live)
-        self._pump()
+        self.pump()
         await committed
 
     def _forget(self, key: InstanceKey) -> None:
@@ -281,7 +278,7 @@ class InstanceRunner:
         self._stalled.discard(key)
         if live is None:
             return
-        self._tell_workers(live, "the instance was purged")
+        self.activities.tell_workers(live, "the instance was purged")
         live.silence()
         if live.turn is not None:
             self._take_turn_away(live)
@@ -291,7 +288,7 @@ class InstanceRunner:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _let_go(self, live: Live) -> None:
+    def let_go(self, live: Live) -> None:
         """Drops an instance from memory once nothing can happen to it any more, or not for long."""
         if self._live.get(live.key) is not live:
             return
@@ -320,7 +317,7 @@ class InstanceRunner:
 
     def subscribe(self, app_id: str, offer: WorkerOffer) -> Subscription:
         """Adds a worker."""
-        worker = Subscription(app_id, offer, self._clock.now(), on_read=self._pump)
+        worker = Subscription(app_id, offer, self._clock.now(), on_read=self.pump)
         self.app(app_id).workers.append(worker)
         for key in [key for key in self._stalled if key[0] == app_id]:
             # Perhaps this worker has the code that was missing.
@@ -328,7 +325,7 @@ class InstanceRunner:
             if live is not None and live.state.row.stalled != pb.STALLED_REASON_WORKER_LOST:
                 live.retry = True
                 self.make_ready(live)
-        self._pump()
+        self.pump()
         return worker
 
     def unsubscribe(self, worker: Subscription) -> None:
@@ -343,15 +340,13 @@ class InstanceRunner:
             if live is not None and live.turn is not None and live.turn.worker is worker:
                 self._take_turn_away(live)
                 self._lost_with_turn(live)
-        for run in self._running.at(worker):
-            self._running.take_away(run)
-            self._lost_with_activity(run)
+        self.activities.leave(worker)
         if not queue.workers:
             # Nobody is there to take a turn: what was not stored is stored now, and its senders are answered.
             for live in [live for live in self._live.values() if live.key[0] == worker.app_id]:
                 if not self._end_without_worker(live):
-                    self._store_unstored(live)
-        self._pump()
+                    self.store_unstored(live)
+        self.pump()
 
     def _lost_with_turn(self, live: Live) -> None:
         live.losses.count += 1
@@ -360,7 +355,7 @@ class InstanceRunner:
                 f"A worker was lost {live.losses.count} times in a row while it had a turn of this instance. Look "
                 "into its log, repair the cause, and resume the instance."
             )
-            self.in_background(self._stall(live, pb.STALLED_REASON_WORKER_LOST, text))
+            self.in_background(self.stall(live, pb.STALLED_REASON_WORKER_LOST, text))
         elif live.losses.pause:
             at = self._clock.now() + live.losses.pause
             live.pause = self._clock.call_at(at, lambda: self._end_pause(live))
@@ -373,28 +368,7 @@ class InstanceRunner:
             self.make_ready(live)
             self._look_for_idleness()
 
-    def _lost_with_activity(self, run: ActivityRun) -> None:
-        run.losses.count += 1
-        live = self._live.get(run.instance)
-        if live is not None and run.losses.too_many:
-            name = run.request.name
-            text = (
-                f"A worker was lost {run.losses.count} times in a row while it ran activity {name!r} (call "
-                f"{run.key[1]}) of this instance. Look into its log, repair the cause, and resume the instance."
-            )
-            self._running.finish(run)
-            self.in_background(self._stall(live, pb.STALLED_REASON_WORKER_LOST, text))
-        elif run.losses.pause:
-            run.alarm = self._clock.call_at(self._clock.now() + run.losses.pause, lambda: self._send_again(run))
-        else:
-            self.app(run.app_id).put_activity(run, first=True)
-
-    def _send_again(self, run: ActivityRun) -> None:
-        run.alarm = None
-        self.app(run.app_id).put_activity(run)
-        self._pump()
-
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Sends out what workers have room for."""
         for queue in self._apps.values():
             while queue.turns:
@@ -406,7 +380,7 @@ class InstanceRunner:
                 worker = queue.worker_for_activity()
                 if worker is None:
                     break
-                self._send_activity(queue.activities.popleft(), worker)
+                self.activities.send(queue.activities.popleft(), worker)
             for _ in range(len(queue.suspects)):
                 suspect = queue.suspects.popleft()
                 worker = queue.worker_for_suspect(suspect)
@@ -415,7 +389,7 @@ class InstanceRunner:
                 elif isinstance(suspect, Live):
                     self._send_queued_turn(suspect, worker)
                 else:
-                    self._send_activity(suspect, worker)
+                    self.activities.send(suspect, worker)
         self._look_for_idleness()
 
     # ---- turns ---------------------------------------------------------------------------------------------
@@ -428,12 +402,12 @@ class InstanceRunner:
         if not queue.workers:
             if self._end_without_worker(live):
                 return
-            self._store_unstored(live)
+            self.store_unstored(live)
         if live.queued or live.pause is not None:
             return
         live.queued = True
         queue.put_turn(live)
-        self._pump()
+        self.pump()
 
     def _may_run(self, live: Live) -> bool:
         state = live.state
@@ -492,15 +466,15 @@ class InstanceRunner:
             self._leave_worker(live, live.turn)
             self._end_turn(live)
 
-    async def _stall(self, live: Live, reason: pb.StalledReason, text: str) -> None:
+    async def stall(self, live: Live, reason: pb.StalledReason, text: str) -> None:
         """Lets an instance stand still, with what it has in its inbox, until somebody repairs the cause."""
         self._stalled.add(live.key)
-        change = stall(live.state, reason, text, self._clock.now())
+        change = transitions.stall(live.state, reason, text, self._clock.now())
         live.retry = False
         if change is not None:
             logger.warning("%s %s stalled: %s", live.state.row.name, live.id, text)
-            await self._commit([change])
-        self._store_unstored(live)
+            await self.commit([change])
+        self.store_unstored(live)
         live.tell_waiters()
         self._look_for_idleness()
 
@@ -509,17 +483,8 @@ class InstanceRunner:
         live = self._live.get(key)
         if live is not None and live.turn is not None and live.turn.token == token and not live.turn.answered:
             self._take_turn_away(live)
-            await self._stall(live, reason, text)
-            self._pump()
-
-    async def refuse_activity(self, token: str, reason: pb.StalledReason, text: str) -> None:
-        """Takes back an activity that cannot be sent to its worker, and lets the instance stand still."""
-        run = self._running.of_token(token)
-        live = None if run is None else self._live.get(run.instance)
-        if run is not None and live is not None:
-            self._running.finish(run)
-            await self._stall(live, reason, text)
-            self._pump()
+            await self.stall(live, reason, text)
+            self.pump()
 
     def abandon_turn(self, token: str) -> None:
         """Takes a turn back from a worker that does not want it, for another one."""
@@ -529,21 +494,13 @@ class InstanceRunner:
                 self.make_ready(live)
                 return
 
-    def abandon_activity(self, token: str) -> None:
-        """Takes an activity back from a worker that does not want it, for another one."""
-        run = self._running.of_token(token)
-        if run is not None and run.worker is not None:
-            self._running.take_away(run)
-            self.app(run.app_id).put_activity(run)
-            self._pump()
-
     def complete_turn(self, app_id: str, response: pb.WorkflowResponse) -> asyncio.Future[None]:
         """Applies a worker's answer at once; the future is done when that is durable."""
         live = self._live.get((app_id, response.instanceId))
         turn = None if live is None else live.turn
         if live is None or turn is None or turn.answered or response.completionToken not in ("", turn.token):
             logger.debug("Ignored the answer to a turn of %s that is not running.", response.instanceId)
-            return _nothing_to_wait_for()
+            return nothing_to_wait_for()
         self._leave_worker(live, turn)
         return self._conclude(live, turn, response)
 
@@ -553,8 +510,8 @@ class InstanceRunner:
         reason = reason_to_stall(live.state, response)
         if reason is not None:
             self._end_turn(live)
-            stalled = self.in_background(self._stall(live, *reason))
-            self._pump()
+            stalled = self.in_background(self.stall(live, *reason))
+            self.pump()
             return asyncio.shield(stalled)
         self._stalled.discard(live.key)
         now = self._clock.now()
@@ -563,7 +520,7 @@ class InstanceRunner:
         woken = [live]
         for message in conclusion.messages:
             self._pass_on(live, message, now, changes, woken)
-        self._pump()
+        self.pump()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def committed(error: Exception | None) -> None:
@@ -573,9 +530,9 @@ class InstanceRunner:
             self._after_turn(live, turn, conclusion)
             for other in woken:
                 self.make_ready(other)
-            self._pump()
+            self.pump()
             for other in woken:
-                self._let_go(other)
+                self.let_go(other)
             if not done.done():
                 done.set_result(None)
 
@@ -610,7 +567,7 @@ class InstanceRunner:
             target, change = self.create(message.target, message.event, now, message.propagated)
             changes.append(change)
             woken.append(target)
-            self._warn_if_nobody_works(message.target[0], sender)
+            self.warn_if_nobody_works(message.target[0], sender)
             return
         target = self.find(message.target)
         if target is None or target.state.ended:
@@ -621,7 +578,8 @@ class InstanceRunner:
             changes.append(accept(target.state, message.event))
             woken.append(target)
 
-    def _warn_if_nobody_works(self, app_id: str, caller: Live) -> None:
+    def warn_if_nobody_works(self, app_id: str, caller: Live) -> None:
+        """Says that a call to another app waits for a worker."""
         if app_id != caller.key[0] and not self.app(app_id).workers:
             logger.warning(
                 "%s %s calls app %r, of which no worker is connected to %s; the call waits for one.",
@@ -637,7 +595,7 @@ class InstanceRunner:
             self._end_turn(live)
         live.acknowledge(change.tasks_removed)
         for key, request in conclusion.activities:
-            self._put_activity(live, key, request)
+            self.activities.put(live, key, request)
         for timer in [number for number in live.alarms if number not in live.state.timers]:
             live.alarms.pop(timer).cancel()
         for timer, fire_at in change.timers_added:
@@ -647,7 +605,7 @@ class InstanceRunner:
         if row.ended is not None:
             live.silence()
             if row.ended == pb.WORKFLOW_STATUS_TERMINATED and live.state.tasks:
-                self._tell_workers(live, "the instance was terminated")
+                self.activities.tell_workers(live, "the instance was terminated")
             self.on_ended(row)
 
     def _end_without_worker(self, live: Live) -> bool:
@@ -661,76 +619,6 @@ class InstanceRunner:
         return True
 
     # ---- timers and activities -----------------------------------------------------------------------------
-
-    def _put_activity(self, live: Live, key: TaskKey, request: pb.ActivityRequest) -> None:
-        app_id = request.targetAppId or live.key[0]
-        run = ActivityRun(live.key, key, request, app_id, lease=self._lease)
-        self.app(app_id).put_activity(run)
-        self._warn_if_nobody_works(app_id, live)
-
-    def _send_activity(self, run: ActivityRun, worker: Subscription) -> None:
-        self._running.send(run, worker)
-        self._renew_lease(run)
-
-    def _renew_lease(self, run: ActivityRun) -> None:
-        run.quiet()
-        if run.lease:
-            token = run.token
-            run.alarm = self._clock.call_at(self._clock.now() + run.lease, lambda: self._lease_over(run, token))
-
-    def _lease_over(self, run: ActivityRun, token: str) -> None:
-        run.alarm = None
-        if run.token != token or run.worker is None:
-            return
-        logger.warning(
-            "Activity %s (call %d) of %s has given no sign of life for %g s; another worker gets it.",
-            run.request.name,
-            run.key[1],
-            run.instance[1],
-            run.lease / 1e9,
-        )
-        self._running.take_away(run)
-        self._lost_with_activity(run)
-        self._pump()
-
-    def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
-        """Takes a sign of life of an activity, and keeps its details for the next try."""
-        run = self._running.find(request.instanceId, request.taskId, request.completionToken)
-        if run is None or run.worker is None:
-            return pb.HeartbeatResponse(lost=True)
-        if request.timeoutSeconds > 0:
-            run.lease = int(request.timeoutSeconds * 1e9)
-        self._renew_lease(run)
-        live = self._live.get(run.instance)
-        if live is None or self._is_in_vain(live, run.key):
-            return pb.HeartbeatResponse(cancelled=True)
-        if request.HasField("details"):
-            kept = beat(live.state, run.key, request.details.value)
-            if kept is not None:
-                run.request, change = kept
-                self.in_background(self._commit([change]))
-        return pb.HeartbeatResponse()
-
-    @staticmethod
-    def _is_in_vain(live: Live, key: TaskKey) -> bool:
-        row = live.state.row
-        return row.ended == pb.WORKFLOW_STATUS_TERMINATED or key[0] != row.generation
-
-    def open_notices(self, worker_id: str) -> asyncio.Queue[pb.Notice | None]:
-        """Begins to tell a worker which of its activities are in vain."""
-        self._notices[worker_id] = asyncio.Queue()
-        return self._notices[worker_id]
-
-    def close_notices(self, worker_id: str, queue: asyncio.Queue[pb.Notice | None]) -> None:
-        """Stops telling it."""
-        if self._notices.get(worker_id) is queue:
-            del self._notices[worker_id]
-
-    def _tell_workers(self, live: Live, reason: str) -> None:
-        for run in self._running.of(live.key, live.state.tasks):
-            notices = self._notices.get(run.worker.offer.worker_id) if run.worker is not None else None
-            if notices is not None:
-                notices.put_nowait(pb.Notice(completionToken=run.token, reason=reason))
 
     def _set_alarm(self, live: Live, timer: int, fire_at: int) -> None:
         live.alarms[timer] = self._clock.call_at(fire_at, lambda: self._fire(live, timer, fire_at))
@@ -748,65 +636,16 @@ class InstanceRunner:
             self.make_ready(live)
         self._look_for_idleness()
 
-    def complete_activity(self, response: pb.ActivityResponse) -> asyncio.Future[None]:
-        """Takes an activity's result at once; the future is done when it is durable."""
-        run = self._running.find(response.instanceId, response.taskId, response.completionToken)
-        if run is not None:
-            if run.worker is None:
-                self.app(run.app_id).withdraw(run)
-            self._running.finish(run)
-        live = None if run is None else self._live.get(run.instance)
-        if run is None or live is None:
-            logger.debug("Ignored the result of activity %d of %s.", response.taskId, response.instanceId)
-            self._pump()
-            return _nothing_to_wait_for()
-        event = self._result_event(run, response)
-        if not wants(live.state, event, run.key):
-            change = drop_task(live.state, run.key)
-            self._pump()
-            return asyncio.shield(self.in_background(self._drop(live, change)))
-        accept_unstored(live.state, event, task=run.key)
-        acknowledgement: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        live.acknowledgements[run.key] = acknowledgement
-        self.make_ready(live)
-        if live.turn is None and (live.pause is not None or not live.queued or not self.app(live.key[0]).workers):
-            # No turn is going to take it soon.
-            self._store_unstored(live)
-        self._pump()
-        return acknowledgement
-
-    async def _drop(self, live: Live, change: Change | None) -> None:
-        if change is not None:
-            await self._commit([change])
-        self._let_go(live)
-
-    def _result_event(self, run: ActivityRun, response: pb.ActivityResponse) -> pb.HistoryEvent:
-        event = event_at(self._clock.now())
-        if response.HasField("failureDetails"):
-            event.taskFailed.CopyFrom(
-                pb.TaskFailedEvent(
-                    taskScheduledId=response.taskId,
-                    failureDetails=response.failureDetails,
-                    taskExecutionId=run.request.taskExecutionId,
-                )
-            )
-        else:
-            completed = event.taskCompleted
-            completed.taskScheduledId = response.taskId
-            completed.taskExecutionId = run.request.taskExecutionId
-            if response.HasField("result"):
-                completed.result.CopyFrom(response.result)
-        return event
-
-    def _store_unstored(self, live: Live) -> None:
+    def store_unstored(self, live: Live) -> None:
+        """Stores what an instance has taken in without a commit, because no turn is going to take it soon."""
         if live.turn is not None:
             return
-        change = store_unstored(live.state)
+        change = transitions.store_unstored(live.state)
         if change is not None:
             self.in_background(self._commit_and_acknowledge(live, change))
 
     async def _commit_and_acknowledge(self, live: Live, change: Change) -> None:
-        await self._commit([change])
+        await self.commit([change])
         live.acknowledge(change.tasks_removed)
 
     # ---- housekeeping --------------------------------------------------------------------------------------
@@ -838,7 +677,7 @@ class InstanceRunner:
             self._waiting_clients
             and not self._closed
             and all(queue.empty for queue in self._apps.values())
-            and not len(self._running)
+            and self.activities.idle
             and not self._committer.busy
             and not self._turns_out
         ):
@@ -851,7 +690,7 @@ class InstanceRunner:
         self._live = {}
         self._stalled.clear()
         self._turns_out = 0
-        self._running.clear()
+        self.activities.clear()
         for live in lost:
             live.silence()
             self._resting.forget(live.key)
@@ -881,13 +720,7 @@ class InstanceRunner:
                         waiter.set_result(None)
                 else:
                     live.waiters.append((until, waiter))
-        self._pump()
-
-
-def _nothing_to_wait_for() -> asyncio.Future[None]:
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    future.set_result(None)
-    return future
+        self.pump()
 
 
 def _refuse(future: asyncio.Future[None], error: Exception) -> None:

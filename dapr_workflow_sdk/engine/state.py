@@ -103,13 +103,15 @@ class InboxEvent:
 
     Attributes:
         event: The event.
-        number: Its place in the stored inbox, or None if it is not stored there.
+        number: Its place in the inbox.
+        stored: Whether it is stored there.
         task: The activity whose stored row stands for this event until the turn that takes it is committed.
         timer: The timer of which the same is true.
     """
 
     event: pb.HistoryEvent
-    number: int | None = None
+    number: int
+    stored: bool = True
     task: TaskKey | None = None
     timer: int | None = None
 

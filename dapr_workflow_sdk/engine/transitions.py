@@ -171,16 +171,17 @@ def accept_unstored(
     The stored row of the activity or the timer stands for it: after a crash the activity runs again, the timer fires
     again. So one commit per step is enough, that of the turn.
     """
-    state.inbox.append(InboxEvent(event, None, task, timer))
+    # Its place is kept, so that it stands where it came should it have to be stored after all.
+    state.inbox.append(InboxEvent(event, state.inbox_next, False, task, timer))
+    state.inbox_next += 1
 
 
 def store_unstored(state: InstanceState) -> Change | None:
     """Stores what `accept_unstored` took, when no turn is going to take it soon."""
     change = change_of(state)
     for item in state.inbox:
-        if item.number is None:
-            item.number = state.inbox_next
-            state.inbox_next += 1
+        if not item.stored:
+            item.stored = True
             change.inbox_added.append((item.number, item.event))
             _release(state, item, change)
     return change if change.inbox_added else None
@@ -356,7 +357,7 @@ def _take_from_inbox(state: InstanceState, taken: Sequence[InboxEvent], change: 
         del state.timers[START_TIMER]
         change.timers_removed.append(START_TIMER)
     for item in taken:
-        if item.number is not None:
+        if item.stored:
             change.inbox_removed.append(item.number)
         _release(state, item, change)
     del state.inbox[: len(taken)]
@@ -731,7 +732,7 @@ def _end(
     change.timers_added = []
     change.inbox_added = []
     for item in state.inbox:
-        if item.number is not None:
+        if item.stored:
             change.inbox_removed.append(item.number)
         _release(state, item, change)
     state.timers = {}

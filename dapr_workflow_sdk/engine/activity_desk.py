@@ -1,0 +1,243 @@
+"""Activities between the turns that ask for them and the turns that take their results."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dapr_workflow_sdk.engine.activity_run import ActivityRun
+from dapr_workflow_sdk.engine.clock import Clock
+from dapr_workflow_sdk.engine.live import Live
+from dapr_workflow_sdk.engine.running_activities import RunningActivities
+from dapr_workflow_sdk.engine.state import Change, TaskKey
+from dapr_workflow_sdk.engine.subscription import Subscription
+from dapr_workflow_sdk.engine.transitions import accept_unstored, beat, drop_task, event_at, wants
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+if TYPE_CHECKING:
+    from dapr_workflow_sdk.engine.runner import InstanceRunner
+
+logger = logging.getLogger("dapr_workflow_sdk.engine")
+
+
+class ActivityDesk:
+    """Hands activities to workers, and takes their results, their signs of life and their losses."""
+
+    def __init__(self, runner: InstanceRunner, clock: Clock, tokens: Iterator[str], lease: int) -> None:
+        """Has none yet.
+
+        Args:
+            runner: Whose instances call the activities.
+            clock: Where the time comes from.
+            tokens: Tokens for answers.
+            lease: How long a worker may have an activity without a sign of life, in nanoseconds; 0 for ever.
+        """
+        self._runner = runner
+        self._clock = clock
+        self._lease = lease
+        self._running = RunningActivities(tokens)
+        self._notices: dict[str, asyncio.Queue[pb.Notice | None]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no worker has an activity."""
+        return not len(self._running)
+
+    def put(self, live: Live, key: TaskKey, request: pb.ActivityRequest) -> None:
+        """Lets an activity that is durable wait for a worker."""
+        app_id = request.targetAppId or live.key[0]
+        run = ActivityRun(live.key, key, request, app_id, lease=self._lease)
+        self._runner.app(app_id).put_activity(run)
+        self._runner.warn_if_nobody_works(app_id, live)
+
+    def send(self, run: ActivityRun, worker: Subscription) -> None:
+        """Gives an activity to a worker."""
+        self._running.send(run, worker)
+        self._renew_lease(run)
+
+    def _renew_lease(self, run: ActivityRun) -> None:
+        run.quiet()
+        if run.lease:
+            token = run.token
+            run.alarm = self._clock.call_at(self._clock.now() + run.lease, lambda: self._lease_over(run, token))
+
+    def _lease_over(self, run: ActivityRun, token: str) -> None:
+        run.alarm = None
+        if run.token != token or run.worker is None:
+            return
+        logger.warning(
+            "Activity %s (call %d) of %s has given no sign of life for %g s; another worker gets it.",
+            run.request.name,
+            run.key[1],
+            run.instance[1],
+            run.lease / 1e9,
+        )
+        self._running.take_away(run)
+        self._lost(run)
+        self._runner.pump()
+
+    def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+        """Takes a sign of life of an activity, and keeps its details for the next try."""
+        run = self._running.find(request.instanceId, request.taskId, request.completionToken)
+        if run is None or run.worker is None:
+            return pb.HeartbeatResponse(lost=True)
+        if request.timeoutSeconds > 0:
+            run.lease = int(request.timeoutSeconds * 1e9)
+        self._renew_lease(run)
+        live = self._runner.live(run.instance)
+        if live is None or self._is_in_vain(live, run.key):
+            return pb.HeartbeatResponse(cancelled=True)
+        if request.HasField("details"):
+            kept = beat(live.state, run.key, request.details.value)
+            if kept is not None:
+                run.request, change = kept
+                self._runner.in_background(self._runner.commit([change]))
+        return pb.HeartbeatResponse()
+
+    @staticmethod
+    def _is_in_vain(live: Live, key: TaskKey) -> bool:
+        row = live.state.row
+        return row.ended == pb.WORKFLOW_STATUS_TERMINATED or key[0] != row.generation
+
+    def open_notices(self, worker_id: str) -> asyncio.Queue[pb.Notice | None]:
+        """Begins to tell a worker which of its activities are in vain."""
+        self._notices[worker_id] = asyncio.Queue()
+        return self._notices[worker_id]
+
+    def close_notices(self, worker_id: str, queue: asyncio.Queue[pb.Notice | None]) -> None:
+        """Stops telling it."""
+        if self._notices.get(worker_id) is queue:
+            del self._notices[worker_id]
+
+    def tell_workers(self, live: Live, reason: str) -> None:
+        """Tells workers that the activities of an instance are in vain."""
+        for run in self._running.of(live.key, live.state.tasks):
+            notices = self._notices.get(run.worker.offer.worker_id) if run.worker is not None else None
+            if notices is not None:
+                notices.put_nowait(pb.Notice(completionToken=run.token, reason=reason))
+
+    def _set_aside(self, live: Live, run: ActivityRun) -> None:
+        self._running.finish(run)
+        live.set_aside.add(run.key)
+
+    def take_up_again(self, live: Live) -> None:
+        """Lets activities wait for a worker again that were set aside when their instance stalled."""
+        for key in live.set_aside:
+            request = live.state.tasks.get(key)
+            if request is not None:
+                self.put(live, key, request)
+        live.set_aside.clear()
+
+    def leave(self, worker: Subscription) -> None:
+        """Takes back what a worker had that is gone."""
+        for run in self._running.at(worker):
+            self._running.take_away(run)
+            self._lost(run)
+
+    def close(self) -> None:
+        """Ends all notices."""
+        for notices in self._notices.values():
+            notices.put_nowait(None)
+
+    def clear(self) -> None:
+        """Forgets what workers have."""
+        self._running.clear()
+
+    def _lost(self, run: ActivityRun) -> None:
+        run.losses.count += 1
+        live = self._runner.live(run.instance)
+        if live is not None and run.losses.too_many:
+            name = run.request.name
+            text = (
+                f"A worker was lost {run.losses.count} times in a row while it ran activity {name!r} (call "
+                f"{run.key[1]}) of this instance. Look into its log, repair the cause, and resume the instance."
+            )
+            self._set_aside(live, run)
+            self._runner.in_background(self._runner.stall(live, pb.STALLED_REASON_WORKER_LOST, text))
+        elif run.losses.pause:
+            run.alarm = self._clock.call_at(self._clock.now() + run.losses.pause, lambda: self._send_again(run))
+        else:
+            self._runner.app(run.app_id).put_activity(run, first=True)
+
+    def _send_again(self, run: ActivityRun) -> None:
+        run.alarm = None
+        self._runner.app(run.app_id).put_activity(run)
+        self._runner.pump()
+
+    def abandon(self, token: str) -> None:
+        """Takes an activity back from a worker that does not want it, for another one."""
+        run = self._running.of_token(token)
+        if run is not None and run.worker is not None:
+            self._running.take_away(run)
+            self._runner.app(run.app_id).put_activity(run)
+            self._runner.pump()
+
+    async def refuse(self, token: str, reason: pb.StalledReason, text: str) -> None:
+        """Takes back an activity that cannot be sent to its worker, and lets the instance stand still."""
+        run = self._running.of_token(token)
+        live = None if run is None else self._runner.live(run.instance)
+        if run is not None and live is not None:
+            self._set_aside(live, run)
+            await self._runner.stall(live, reason, text)
+            self._runner.pump()
+
+    def complete(self, response: pb.ActivityResponse) -> asyncio.Future[None]:
+        """Takes an activity's result at once; the future is done when it is durable."""
+        run = self._running.find(response.instanceId, response.taskId, response.completionToken)
+        if run is not None:
+            if run.worker is None:
+                self._runner.app(run.app_id).withdraw(run)
+            self._running.finish(run)
+        live = None if run is None else self._runner.live(run.instance)
+        if run is None or live is None:
+            logger.debug("Ignored the result of activity %d of %s.", response.taskId, response.instanceId)
+            self._runner.pump()
+            return nothing_to_wait_for()
+        event = self._result_event(run, response)
+        if not wants(live.state, event, run.key):
+            change = drop_task(live.state, run.key)
+            self._runner.pump()
+            return asyncio.shield(self._runner.in_background(self._drop(live, change)))
+        accept_unstored(live.state, event, task=run.key)
+        acknowledgement: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        live.acknowledgements[run.key] = acknowledgement
+        self._runner.make_ready(live)
+        if live.turn is None and (
+            live.pause is not None or not live.queued or not self._runner.app(live.key[0]).workers
+        ):
+            # No turn is going to take it soon.
+            self._runner.store_unstored(live)
+        self._runner.pump()
+        return acknowledgement
+
+    async def _drop(self, live: Live, change: Change | None) -> None:
+        if change is not None:
+            await self._runner.commit([change])
+        self._runner.let_go(live)
+
+    def _result_event(self, run: ActivityRun, response: pb.ActivityResponse) -> pb.HistoryEvent:
+        event = event_at(self._clock.now())
+        if response.HasField("failureDetails"):
+            event.taskFailed.CopyFrom(
+                pb.TaskFailedEvent(
+                    taskScheduledId=response.taskId,
+                    failureDetails=response.failureDetails,
+                    taskExecutionId=run.request.taskExecutionId,
+                )
+            )
+        else:
+            completed = event.taskCompleted
+            completed.taskScheduledId = response.taskId
+            completed.taskExecutionId = run.request.taskExecutionId
+            if response.HasField("result"):
+                completed.result.CopyFrom(response.result)
+        return event
+
+
+def nothing_to_wait_for() -> asyncio.Future[None]:
+    """What a completion gets that nobody waits for."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future
