@@ -35,7 +35,8 @@ def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         kind: str = request.param
         if kind == "daprd":
             sidecar: DaprSidecar = request.getfixturevalue("dapr_sidecar")
-            hub = Hub(kind, grpc_port=sidecar.grpc_port, http_port=sidecar.http_port)
+            database = sidecar.state_dir / "state.db"
+            hub = Hub(kind, grpc_port=sidecar.grpc_port, http_port=sidecar.http_port, database=database)
         else:
             path: Any = None if kind == "memory" else tmp_path_factory.mktemp(kind) / "hub.db"
             engine = stack.enter_context(EmbeddedEngine(path))

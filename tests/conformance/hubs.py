@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -18,6 +22,7 @@ from dapr_workflow_sdk.taskhub.address import Address
 from dapr_workflow_sdk.taskhub.channel import GrpcTaskHub
 from dapr_workflow_sdk.taskhub.port import TaskHub
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import text_of
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,6 +46,7 @@ class Hub:
         engine: The engine, if the hub is one of this process.
         grpc_port: The port, if it is not.
         http_port: Port of the HTTP API, if it has one.
+        database: The file of a sidecar's state store.
         runtime: A running worker that all tests of the session share; register functions on it under fresh names.
         client: A client.
     """
@@ -49,6 +55,7 @@ class Hub:
     engine: EmbeddedEngine | None = None
     grpc_port: int | None = None
     http_port: int | None = None
+    database: Path | None = None
     runtime: WorkflowRuntime = field(init=False)
     client: WorkflowClient = field(init=False)
 
@@ -104,6 +111,30 @@ class Hub:
             return list(await port.history(instance_id))
 
         return self.ask(read)
+
+    def recorded(self, instance_id: str) -> list[pb.HistoryEvent]:
+        """The committed history also where the hub does not tell it: a sidecar's is read from its state store."""
+        if not self.is_daprd:
+            return self.history(instance_id)
+        assert self.database is not None
+        with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=20)) as store:
+            rows = store.execute("SELECT key, value FROM state WHERE key LIKE '%||history-%' ORDER BY key").fetchall()
+        mine = [value for key, value in rows if f".workflow||{instance_id}||history-" in key]
+        return [pb.HistoryEvent.FromString(base64.b64decode(value)) for value in mine]
+
+    def rerun(self, source: str, event_id: int, text: str | None = None, **options: Any) -> str:
+        """Runs a finished instance again from one of its calls, and returns the id of the new one.
+
+        Args:
+            source: The finished instance.
+            event_id: Number of the call.
+            text: The input the call is to have instead, with ``overwriteInput=True``.
+            options: Further fields of the request.
+        """
+        request = pb.RerunWorkflowFromEventRequest(
+            sourceInstanceID=source, eventID=event_id, input=text_of(text), **options
+        )
+        return self.ask(lambda port: port.rerun(request))
 
     @property
     def has_history(self) -> bool:

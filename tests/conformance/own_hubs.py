@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from typing_extensions import Self
 from dapr_workflow_sdk import EmbeddedEngine, WorkflowRuntime
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.converter import JsonConverter
+from dapr_workflow_sdk.engine.server.limits import Limits
 from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.replay.turn import run_turn
 from dapr_workflow_sdk.taskhub.port import ActivityItem, TurnItem, WorkerOffer, WorkItem
@@ -72,6 +73,12 @@ class OwnHub(Hub):
         self._registered.append((kind, function, name))
         getattr(self.runtime, f"register_{kind}")(function, name=name)
         return function
+
+    def know(self, other: OwnHub) -> None:
+        """Registers what another hub has registered, under the same names."""
+        for kind, function, name in other._registered:
+            self._registered.append((kind, function, name))
+            getattr(self.runtime, f"register_{kind}")(function, name=name)
 
     @property
     def registry(self) -> Registry:
@@ -177,7 +184,8 @@ def own_hub(kind: str, folder: Path, request: pytest.FixtureRequest) -> Iterator
     if kind == "daprd":
         with DaprCluster(binaries=request.getfixturevalue("dapr_binaries")) as cluster:
             sidecar = cluster.sidecar("own")
-            served = _Sidecar(kind, grpc_port=sidecar.grpc_port, http_port=sidecar.http_port)
+            database = sidecar.state_dir / "state.db"
+            served = _Sidecar(kind, grpc_port=sidecar.grpc_port, http_port=sidecar.http_port, database=database)
             served.sidecar = sidecar
             with closing(served):
                 yield served
@@ -190,6 +198,27 @@ def own_hub(kind: str, folder: Path, request: pytest.FixtureRequest) -> Iterator
         embedded.path = path
         with closing(embedded):
             yield embedded
+
+
+@contextmanager
+def engine_hub(kind: str, folder: Path, *, limits: Limits | None = None, **options: Any) -> Iterator[OwnHub]:
+    """An engine of this process with settings of its own, reached in the way of its kind; "daprd" is none.
+
+    Args:
+        kind: One of the kinds of hubs.
+        folder: Where its file goes, or is from an earlier engine; that of kind "memory" has none.
+        limits: Of the port of one of kind "grpc".
+        options: For `EmbeddedEngine`.
+    """
+    with ExitStack() as stack:
+        path = None if kind == "memory" else folder / "hub.db"
+        engine = stack.enter_context(EmbeddedEngine(path, **options))
+        if kind == "grpc":
+            served = stack.enter_context(engine.serve(http_port=0, limits=limits))
+            hub = OwnHub(kind, grpc_port=served.grpc_port, http_port=served.http_port)
+        else:
+            hub = OwnHub(kind, engine=engine)
+        yield stack.enter_context(closing(hub))
 
 
 def _child(folder: Path) -> _Child:
@@ -207,9 +236,15 @@ class HandWorker:
     Use it in a ``with`` statement; leaving it ends the stream, as the death of a worker would.
     """
 
-    def __init__(self, hub: OwnHub) -> None:
-        """Connects to nothing yet."""
+    def __init__(self, hub: OwnHub, offer: WorkerOffer = WorkerOffer(0, 0)) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            hub: The hub to work for.
+            offer: What the worker offers; to take whatever comes by default.
+        """
         self._hub = hub
+        self._offer = offer
         self._port = hub.port()
         self._stream: AbstractAsyncContextManager[AsyncIterator[WorkItem]] | None = None
         self._items: AsyncIterator[WorkItem] | None = None
@@ -226,7 +261,7 @@ class HandWorker:
 
     async def _subscribe(self) -> None:
         await self._port.connect(_PATIENCE)
-        self._stream = self._port.work_items(WorkerOffer(0, 0))
+        self._stream = self._port.work_items(self._offer)
         self._items = await self._stream.__aenter__()
 
     async def _leave(self) -> None:
@@ -272,13 +307,21 @@ class HandWorker:
         self.answer(item, output.actions, custom_status=output.custom_status)
         return output.actions
 
-    def answer(self, item: TurnItem, actions: list[pb.WorkflowAction], *, custom_status: str | None = None) -> None:
-        """Answers a turn with the given actions."""
+    def answer(
+        self,
+        item: TurnItem,
+        actions: list[pb.WorkflowAction],
+        *,
+        custom_status: str | None = None,
+        version: pb.WorkflowVersion | None = None,
+    ) -> None:
+        """Answers a turn with the given actions, and with the version of the code if there is one."""
         response = pb.WorkflowResponse(
             instanceId=item.instance_id,
             actions=actions,
             customStatus=text_of(custom_status),
             completionToken=item.token,
+            version=version,
         )
         self._hub.call(self._port.complete_turn, response)
 
