@@ -1,6 +1,7 @@
 """The workflows under load. What each returns follows from its input alone, so a model can say it beforehand.
 
-Activities note each of their runs in a log that is only appended to; whatever else happens to them, that stays.
+Activities note each of their runs in a log that is only appended to; whatever else happens to them, that stays. Only
+workers import this module: what it registers is known to the whole process.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from datetime import timedelta
 from typing import Any
 
 from dapr_workflow_sdk import RetryPolicy, TaskFailedError, activity, when_all, when_any, workflow
+from tests.chaos.plans import LOG_VARIABLE, mix
 
-LOG_VARIABLE = "CHAOS_ACTIVITY_LOG"
 _FAR = timedelta(hours=1)
 _RETRIES = RetryPolicy(first_retry_interval=timedelta(milliseconds=20), max_number_of_attempts=4, backoff_coefficient=2)
 _log = -1
@@ -23,11 +24,6 @@ def _note(tag: str) -> None:
     if _log < 0:
         _log = os.open(os.environ[LOG_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(_log, f"{tag}\n".encode())
-
-
-def mix(value: int) -> int:
-    """A number that is easily told from others."""
-    return (value * 1103515245 + 12345) % (1 << 31)
 
 
 @activity

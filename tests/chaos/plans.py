@@ -7,9 +7,14 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.app import mix
-
+# Names the file in which activities note their runs.
+LOG_VARIABLE = "CHAOS_ACTIVITY_LOG"
 COMPLETED, FAILED, TERMINATED = "COMPLETED", "FAILED", "TERMINATED"
+
+
+def mix(value: int) -> int:
+    """What the activity makes of a number: one that is easily told from others."""
+    return (value * 1103515245 + 12345) % (1 << 31)
 
 
 @dataclass(frozen=True)

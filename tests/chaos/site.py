@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.app import LOG_VARIABLE
 from tests.chaos.database import read_file
 from tests.chaos.disk import Disk
 from tests.chaos.invariants import check_finished, check_grown, check_instance, check_promises
 from tests.chaos.journal import Journal
 from tests.chaos.load import JOURNAL
+from tests.chaos.plans import LOG_VARIABLE
 from tests.crash.database import StoredInstance
 from tests.sidecar.ports import free_port
 from tests.sidecar.processes import ServerProcess
@@ -187,10 +187,10 @@ class Site:
             victims: Names of processes.
             power: The kill is a power cut: what no sync had covered may be lost, torn or garbage.
         """
-        since = time.monotonic()
         for name in victims:
             self._processes[name].kill()
             self.report.kills[name.split("-")[0]] += 1
+        since = time.monotonic()
         if len(victims) > 1:
             self.report.kills["both at once"] += 1
         copied = "engine" in victims
