@@ -310,7 +310,7 @@ def test_pages_are_as_long_as_the_limit_at_most() -> None:
     request = pb.ListInstancesRequest(pageSize=4_000_000_000)
     check(request, SMALL)
     assert request.pageSize == 5
-    with pytest.raises(InvalidOperationError, match="createdTimeFrom"):
+    with pytest.raises(InvalidOperationError, match="created from"):
         check(pb.ListInstancesRequest(createdTimeFrom=Timestamp(seconds=2**60)), SMALL)
 
 

@@ -21,6 +21,7 @@ M = TypeVar("M", bound=Message)
 _DEEPEST_FAILURE = 50
 # The years 1 to 9999, which is what a Timestamp can hold.
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
+_STATUSES = frozenset(pb.WorkflowStatus.values())
 
 
 def read(kind: type[M], data: bytes, limits: Limits) -> M:
@@ -62,14 +63,16 @@ def check(message: Message, limits: Limits) -> None:
             _cut(message.failureDetails)
     elif isinstance(message, pb.WorkflowResponse):
         for action in message.actions:
-            if action.HasField("completeWorkflow") and action.completeWorkflow.HasField("failureDetails"):
+            if action.HasField("createTimer"):
+                _check_time("time of a timer", action.createTimer.fireAt)
+            elif action.HasField("completeWorkflow") and action.completeWorkflow.HasField("failureDetails"):
                 _cut(action.completeWorkflow.failureDetails)
     elif isinstance(message, pb.ListInstanceIDsRequest | pb.ListInstancesRequest):
         message.pageSize = min(message.pageSize, limits.page_size)
         if isinstance(message, pb.ListInstancesRequest):
-            for name in ("createdTimeFrom", "createdTimeTo"):
-                if message.HasField(name):
-                    _check_time(name, getattr(message, name))
+            _check_filter(message)
+    elif isinstance(message, pb.PurgeInstancesRequest):
+        _check_filter(message.purgeInstanceFilter)
 
 
 def check_id(instance_id: str, limits: Limits) -> None:
@@ -96,6 +99,16 @@ def check_name(what: str, name: str, limits: Limits) -> None:
             f"The name of a {what} of {len(name):,} characters is too long: this engine takes "
             f"{limits.name_characters:,} characters."
         )
+
+
+def _check_filter(wanted: pb.ListInstancesRequest | pb.PurgeInstanceFilter) -> None:
+    for status in wanted.runtimeStatus:
+        if status not in _STATUSES:
+            raise invalid(f"{status} is the number of no status")
+    if wanted.HasField("createdTimeFrom"):
+        _check_time("time that instances are created from", wanted.createdTimeFrom)
+    if wanted.HasField("createdTimeTo"):
+        _check_time("time that instances are created to", wanted.createdTimeTo)
 
 
 def _check_time(what: str, moment: Timestamp) -> None:

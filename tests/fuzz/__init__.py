@@ -1,0 +1,1 @@
+"""Requests that make no sense, in any number: `python -m tests.fuzz --cases 1000000`."""
