@@ -135,10 +135,22 @@ def size(session: Session, db: _Db) -> None:
             "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
         ).fetchone()
     total = _on_disk(db)
+    log = total - db.stat().st_size
     if session.json:
-        session.document({"file": str(db), "bytes": total, "free_bytes": free, "instances": statuses, "tables": tables})
+        session.document(
+            {
+                "file": str(db),
+                "bytes": total,
+                "log_bytes": log,
+                "free_bytes": free,
+                "instances": statuses,
+                "tables": tables,
+            }
+        )
         return
-    session.say(f"{db}: {_bytes(total)}, {_bytes(free)} of it free")
+    parts = [f"{_bytes(log)} of it in the log beside it"] if log else []
+    parts += [f"{_bytes(free)} free"] if free else []
+    session.say(f"{db}: {', '.join([_bytes(total), *parts])}")
     session.say("")
     rows = [[name, f"{row['rows']:,}", _bytes(row["bytes"])] for name, row in tables.items()]
     session.show(plain_table(("TABLE", "ROWS", "BYTES"), rows, session.out.width, right=("ROWS", "BYTES")))

@@ -80,9 +80,10 @@ def distance(moment: int, now: int) -> str:
 
 
 def _rough(seconds: int) -> str:
-    for size, name in ((86400 * 2, "d"), (3600 * 2, "h"), (60 * 2, "min")):
-        if seconds >= size:
-            return f"{seconds // (size // 2)} {name}"
+    # Rounded, so that a timer of a day is not due in 23 hours.
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if round(seconds / size) >= 2:
+            return f"{round(seconds / size)} {name}"
     return f"{seconds} s"
 
 
@@ -274,7 +275,7 @@ def state_table(states: Iterable[pb.WorkflowState], width: int, *, now: int | No
                 Text(detail_of(state), style="red" if state.HasField("failureDetails") else ""),
             ]
         )
-    columns = ("ID", "WORKFLOW", "STATUS", "CREATED", "TOOK", "DETAIL")
+    columns: Sequence[str] = ("ID", "WORKFLOW", "STATUS", "CREATED", "TOOK", "DETAIL")
     if not any(row[-1] for row in rows):
         columns = columns[:-1]  # Nothing is known, or was asked for.
     return plain_table(columns, [row[: len(columns)] for row in rows], width)

@@ -41,6 +41,7 @@ def what(entry: Entry) -> Text:
         text.append(f" {clean(entry.name)}", style="bold" if entry.kind == "started" else "")
     if entry.call is not None:
         text.append(f" #{entry.call}", style="dim")
+    text.append(clean(entry.more))
     return text
 
 

@@ -21,7 +21,7 @@ class Entry:
         kind: What it is, for programs.
         turn: The turn it belongs to, counted from 1.
         at: When, in nanoseconds since 1970.
-        says: What it is, for people.
+        says: What it is, for people; the name and the number of the call follow, and then `more`.
         name: Of the activity, child, event or workflow.
         call: Number of the call it is, or answers.
         payload: Payload text that came with it.
@@ -29,6 +29,7 @@ class Entry:
         due: When a timer fires.
         failure: What went wrong.
         child: Id of another instance.
+        more: What else there is to say about it.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Entry:
     due: int | None = None
     failure: FailureDetails | None = None
     child: str = ""
+    more: str = ""
 
     def document(self, begun: int) -> dict[str, Any]:
         """The entry for programs; keys that do not apply are left out."""
@@ -158,14 +160,14 @@ class _Reader:
     def begin(self, event: pb.HistoryEvent, started: pb.ExecutionStartedEvent) -> None:
         self.story.name = started.name
         self.story.begun = nanoseconds(event.timestamp)
-        says = "started"
+        more, due = "", None
         if started.HasField("parentInstance"):
-            says = f"started by {started.parentInstance.workflowInstance.instanceId}"
-        due = None
+            more = f", a child of {started.parentInstance.workflowInstance.instanceId}"
         if started.HasField("scheduledStartTimestamp"):
             due = nanoseconds(started.scheduledStartTimestamp)
-            says += f" for {span(max(0, due - self.story.begun))} later"
-        self._add(event, "started", says, name=started.name, payload=_text(started, "input"), due=due)
+            more += f", to begin in {span(max(0, due - self.story.begun))}"
+        payload = _text(started, "input")
+        self._add(event, "started", "started", name=started.name, payload=payload, due=due, more=more)
 
     def activity_called(self, event: pb.HistoryEvent, called: pb.TaskScheduledEvent) -> None:
         self._names[called.taskExecutionId] = called.name
@@ -204,15 +206,15 @@ class _Reader:
         length = span(max(0, due - nanoseconds(event.timestamp)))
         origin = timer.WhichOneof("origin")
         if origin == "externalEvent" or due == NEVER_NS:
-            limit = "" if due == NEVER_NS else f", for {length}"
+            limit = "" if due == NEVER_NS else f", {length} at most"
             name = timer.externalEvent.name or timer.name
-            self._call(event, "event_awaited", f"waits for event{limit}:", name=name, due=due)
+            self._call(event, "event_awaited", "waits for event", name=name, due=due, more=limit)
         elif origin == "activityRetry":
             name = self._names.get(timer.activityRetry.taskExecutionId, timer.name)
-            self._call(event, "retry_set", f"tries again in {length}:", name=name, due=due)
+            self._call(event, "retry_set", "will try again", name=name, due=due, more=f", in {length}")
         elif origin == "childWorkflowRetry":
             name = self._names.get(timer.childWorkflowRetry.instanceId, timer.name)
-            self._call(event, "retry_set", f"tries again in {length}:", name=name, due=due)
+            self._call(event, "retry_set", "will try again", name=name, due=due, more=f", in {length}")
         else:
             self._call(event, "timer_set", f"sets a timer of {length}", name=timer.name, due=due)
 
@@ -226,7 +228,7 @@ class _Reader:
                 event,
                 fired.timerId,
                 "event_timer_fired" if late else "event_timed_out",
-                "the timer of the wait fired:" if late else "no event came:",
+                "nobody waits any more for event" if late else "no event came:",
             )
         elif kind == "retry_set":
             self._answer(event, fired.timerId, "retry_due", "time to try again:")

@@ -166,7 +166,7 @@ def test_rare_events_are_told() -> None:
     )
     text = "\n".join(drawn(story))
     for expected in (
-        "started for 1 min later f",
+        "started f, to begin in 1 min",
         "version v2; patches p, q",
         "sends other an event: go",
         "starts free on its own",
