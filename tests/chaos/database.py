@@ -42,3 +42,13 @@ def read_file(copy: Path) -> dict[str, StoredInstance]:
     finally:
         connection.close()
     return {instance.row["instance_id"]: instance for instance in stored.values()}
+
+
+def left_to_do(database: Path) -> int:
+    """How much is not finished in a file that an engine may have open."""
+    connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)
+    try:
+        left = "SELECT (SELECT count(*) FROM tasks) + (SELECT count(*) FROM instances WHERE ended IS NULL)"
+        return int(connection.execute(left).fetchone()[0])
+    finally:
+        connection.close()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.database import read_file
+from tests.chaos.database import left_to_do, read_file
 from tests.chaos.disk import Disk
 from tests.chaos.invariants import check_finished, check_grown, check_instance, check_promises
 from tests.chaos.journal import Journal
@@ -300,7 +300,8 @@ class Site:
             if fault == "read errors" and time.monotonic() > deadline - 8:
                 break  # All it wants may be in its cache.
             time.sleep(0.005)
-        lasting = dice.uniform(0.0, 1.2)
+        # A disk stays full for long enough that somebody wants to write.
+        lasting = dice.uniform(0.5 if fault == "full disk" else 0.0, 1.2)
         if fault.endswith(("kill", "cut")):
             time.sleep(dice.uniform(0.0, 0.7))
             self.kill("engine", power=fault.endswith("cut"))
@@ -309,6 +310,8 @@ class Site:
             disk.heal()
             self._down.append((fault, time.monotonic()))
             process = self._processes["engine"]
+            if fault == "full disk" and "could not commit" not in process.log_tail(10_000):
+                self._wrong("the engine met a full disk and did not say so in its log")
             if not process.running or process.pid != engine:
                 self._wrong(
                     f"the engine ended with status {process.wait()} when it met {fault}:\n{process.log_tail(30)}"
@@ -336,8 +339,10 @@ class Site:
             self._wrong(f"hangs: the load did not come to its end in {_FINISHING:g} s")
         elif load.wait():
             self._wrong(f"the load ended with status {load.wait()}:\n{load.log_tail(30)}")
-        # What nobody waits for any more, such as an activity of a terminated workflow, has this long to end.
-        time.sleep(2)
+        # Nobody waits for the activities of a terminated workflow, nor for its children; they end all the same.
+        deadline = time.monotonic() + _RECOVERY
+        while left_to_do(self._database) and time.monotonic() < deadline:
+            time.sleep(0.05)
         self._processes["engine"].terminate()
         deadline = time.monotonic() + 20
         while self._processes["engine"].running and time.monotonic() < deadline:
