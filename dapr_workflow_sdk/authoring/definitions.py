@@ -42,6 +42,7 @@ class Definition:
         result_type: Type of the result: the annotation, without the Generator or Coroutine around it; or `UNTYPED`.
         location: "file:line" of the function, for messages.
         code: Code object of the function if calling it starts a generator or coroutine of this very code.
+        is_coroutine: Whether the function is an ``async def``.
     """
 
     kind: Kind
@@ -53,6 +54,11 @@ class Definition:
     result_type: Any
     location: str
     code: CodeType | None = field(repr=False)
+    is_coroutine: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Asked for every run of an activity, and slow to find out.
+        object.__setattr__(self, "is_coroutine", inspect.iscoroutinefunction(self.function))
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from dapr_workflow_sdk.engine.clock import Alarm
-from dapr_workflow_sdk.engine.state import InboxEvent, InstanceKey, InstanceState, TaskKey
+from dapr_workflow_sdk.engine.state import NEW_DICT, NEW_LIST, InboxEvent, InstanceKey, InstanceState, TaskKey
 from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.suspicion import Losses
 from dapr_workflow_sdk.taskhub.port import Milestone
@@ -55,7 +55,7 @@ class Live:
     state: InstanceState
     turn: Turn | None = None
     queued: bool = False
-    alarms: dict[int, Alarm] = field(default_factory=dict[int, Alarm])
+    alarms: dict[int, Alarm] = field(default_factory=NEW_DICT)
     pause: Alarm | None = None
     worker: Subscription | None = None
     sent: tuple[int, int] = (0, 0)
@@ -63,10 +63,8 @@ class Live:
     retry: bool = False
     set_aside: set[TaskKey] = field(default_factory=set[TaskKey])
     uncommitted: int = 0
-    waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(
-        default_factory=list[tuple[Milestone, "asyncio.Future[None]"]]
-    )
-    acknowledgements: dict[TaskKey, asyncio.Future[None]] = field(default_factory=dict[TaskKey, "asyncio.Future[None]"])
+    waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(default_factory=NEW_LIST)
+    acknowledgements: dict[TaskKey, asyncio.Future[None]] = field(default_factory=NEW_DICT)
 
     @property
     def id(self) -> str:

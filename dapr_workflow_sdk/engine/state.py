@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
@@ -14,6 +15,12 @@ TaskKey = tuple[int, int]
 InstanceKey = tuple[str, str]
 # The timer of a scheduled start; calls have numbers from 0.
 START_TIMER = -1
+
+
+# Factories of empty parts. Typed as anything, because `list[int]` in their place takes seven times as long to call, and
+# every turn calls a dozen.
+NEW_LIST: Any = list
+NEW_DICT: Any = dict
 
 
 @dataclass(slots=True)
@@ -133,13 +140,13 @@ class InstanceState:
     """
 
     row: InstanceRow
-    history: list[pb.HistoryEvent] = field(default_factory=list[pb.HistoryEvent])
-    inbox: list[InboxEvent] = field(default_factory=list[InboxEvent])
+    history: list[pb.HistoryEvent] = field(default_factory=NEW_LIST)
+    inbox: list[InboxEvent] = field(default_factory=NEW_LIST)
     inbox_next: int = 0
-    tasks: dict[TaskKey, pb.ActivityRequest] = field(default_factory=dict[TaskKey, pb.ActivityRequest])
-    timers: dict[int, int] = field(default_factory=dict[int, int])
-    children: dict[int, InstanceKey] = field(default_factory=dict[int, InstanceKey])
-    attempts: dict[str, int] = field(default_factory=dict[str, int])
+    tasks: dict[TaskKey, pb.ActivityRequest] = field(default_factory=NEW_DICT)
+    timers: dict[int, int] = field(default_factory=NEW_DICT)
+    children: dict[int, InstanceKey] = field(default_factory=NEW_DICT)
+    attempts: dict[str, int] = field(default_factory=NEW_DICT)
     patches: tuple[str, ...] = ()
 
     @property
@@ -174,15 +181,13 @@ class Change:
     removed: bool = False
     renewed: bool = False
     history_start: int = 0
-    history: list[pb.HistoryEvent] = field(default_factory=list[pb.HistoryEvent])
-    inbox_added: list[tuple[int, pb.HistoryEvent]] = field(default_factory=list[tuple[int, pb.HistoryEvent]])
-    inbox_removed: list[int] = field(default_factory=list[int])
-    tasks_added: list[tuple[TaskKey, pb.ActivityRequest]] = field(
-        default_factory=list[tuple[TaskKey, pb.ActivityRequest]]
-    )
-    tasks_removed: list[TaskKey] = field(default_factory=list[TaskKey])
-    timers_added: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    timers_removed: list[int] = field(default_factory=list[int])
+    history: list[pb.HistoryEvent] = field(default_factory=NEW_LIST)
+    inbox_added: list[tuple[int, pb.HistoryEvent]] = field(default_factory=NEW_LIST)
+    inbox_removed: list[int] = field(default_factory=NEW_LIST)
+    tasks_added: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=NEW_LIST)
+    tasks_removed: list[TaskKey] = field(default_factory=NEW_LIST)
+    timers_added: list[tuple[int, int]] = field(default_factory=NEW_LIST)
+    timers_removed: list[int] = field(default_factory=NEW_LIST)
 
 
 def describe(row: InstanceRow, *, payloads: bool) -> pb.WorkflowState:

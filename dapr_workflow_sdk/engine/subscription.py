@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -37,33 +38,48 @@ class Subscription:
     suspect: object | None = None
     gone: bool = False
     on_read: Callable[[], None] = lambda: None
-    _outbox: asyncio.Queue[WorkItem | None] = field(default_factory=asyncio.Queue[WorkItem | None])
+    _outbox: deque[WorkItem | None] = field(default_factory=deque["WorkItem | None"])
+    _reader: asyncio.Future[None] | None = None
 
     @property
     def takes_turns(self) -> bool:
         """Whether it has room for a turn."""
         if not self.offer.turns:
-            return self._outbox.qsize() < _MOST_UNREAD
+            return len(self._outbox) < _MOST_UNREAD
         return len(self.turns) < self.offer.turns
 
     @property
     def takes_activities(self) -> bool:
         """Whether it has room for an activity."""
         if not self.offer.activities:
-            return self._outbox.qsize() < _MOST_UNREAD
+            return len(self._outbox) < _MOST_UNREAD
         return len(self.activities) < self.offer.activities
 
     def send(self, item: TurnItem | ActivityItem) -> None:
         """Puts an item on its way to the worker."""
-        self._outbox.put_nowait(item)
+        self._put(item)
 
     def end(self) -> None:
         """Ends the stream after what was sent."""
-        self._outbox.put_nowait(None)
+        self._put(None)
+
+    def _put(self, item: WorkItem | None) -> None:
+        self._outbox.append(item)
+        reader = self._reader
+        if reader is not None:
+            self._reader = None
+            if not reader.done():
+                reader.set_result(None)
 
     async def items(self) -> AsyncIterator[WorkItem]:
         """What was sent, until the stream ends."""
-        while (item := await self._outbox.get()) is not None:
+        while True:
+            while not self._outbox:
+                self._reader = asyncio.get_running_loop().create_future()
+                await self._reader
+            item = self._outbox.popleft()
+            if item is None:
+                return
             yield item
-            if self._outbox.qsize() == _MOST_UNREAD // 2:
+            if len(self._outbox) == _MOST_UNREAD // 2:
                 self.on_read()

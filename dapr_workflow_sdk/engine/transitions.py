@@ -15,6 +15,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from dapr_workflow_sdk.engine.propagation import handed_down
 from dapr_workflow_sdk.engine.state import (
+    NEW_LIST,
     START_TIMER,
     Change,
     InboxEvent,
@@ -63,10 +64,8 @@ class Conclusion:
     """The outcome of a turn: what to commit, and what to do once that is durable."""
 
     change: Change
-    activities: list[tuple[TaskKey, pb.ActivityRequest]] = field(
-        default_factory=list[tuple[TaskKey, pb.ActivityRequest]]
-    )
-    messages: list[Message] = field(default_factory=list[Message])
+    activities: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=NEW_LIST)
+    messages: list[Message] = field(default_factory=NEW_LIST)
 
 
 def event_at(moment: int, app_id: str = "", *, event_id: int = -1, to: str = "") -> pb.HistoryEvent:
@@ -252,12 +251,20 @@ def unstall(state: InstanceState) -> Change:
     return change_of(state, state.row)
 
 
+def _lacks_version(response: pb.WorkflowResponse) -> bool:
+    # A worker that lacks the version has nothing else to ask for.
+    return len(response.actions) == 1 and response.actions[0].HasField("workflowVersionNotAvailable")
+
+
 def reason_to_stall(state: InstanceState, response: pb.WorkflowResponse) -> tuple[pb.StalledReason, str] | None:
     """Why the answer to a turn cannot be applied although nothing is wrong with the instance, if there is a reason.
 
     The code that answered is not the code that the history was made with: a named version is missing, or a patch is.
     """
-    if any(action.WhichOneof("workflowActionType") == "workflowVersionNotAvailable" for action in response.actions):
+    # Most answers have neither: they are let through before anything is looked at.
+    if not response.HasField("version") and not state.patches and not _lacks_version(response):
+        return None
+    if _lacks_version(response):
         name = next(
             (
                 event.workflowStarted.version.name

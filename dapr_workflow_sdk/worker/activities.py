@@ -93,7 +93,7 @@ class ActivityRunner:
             link=link,
         )
         arguments = (context, *read_arguments(definition, request.input.value, self._converter, instance_id))
-        if inspect.iscoroutinefunction(definition.function):
+        if definition.is_coroutine:
             value = await self._await(definition.function(*arguments))
         else:
             value = await self._threads.run(definition.function, *arguments)
