@@ -82,7 +82,7 @@ def test_begun_by_one_worker_finished_by_another(
     assert output["guids"] == guids
 
 
-@pytest.mark.parametrize("sdk", [official, javascript])
+@pytest.mark.parametrize("sdk", [official, lambda: javascript("dapr-3-6")], ids=["official", "javascript 3.6"])
 def test_workers_come_back_to_an_engine_that_was_killed(own_site: Site, sdk: Callable[[], Sdk]) -> None:
     own_site.start_worker(sdk())
     client = own_site.client()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,23 +59,16 @@ Results = Callable[[str], Mapping[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """What the client of a run tells; each run is made once, when it is first asked for."""
-
-    outcomes: dict[str, Mapping[str, Any] | Exception] = {}
-
-    def told(name: str) -> Mapping[str, Any]:
-        if name not in outcomes:
-            try:
-                outcomes[name] = _run(RUNS[name], tmp_path_factory.mktemp("run"))
-            except Exception as error:
-                outcomes[name] = error
-        outcome = outcomes[name]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    return told
+def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
+    """What the client of a run tells. Each run is made once, and two at a time: they wait as much as they work."""
+    wanted = [item.callspec.params["name"] for item in request.session.items if "results" in item.fixturenames]
+    threads = ThreadPoolExecutor(2)
+    try:
+        folders = {name: tmp_path_factory.mktemp("run") for name in dict.fromkeys(wanted)}
+        runs = {name: threads.submit(_run, RUNS[name], folder) for name, folder in folders.items()}
+        yield lambda name: runs[name].result()
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _run(run: Run, folder: Path) -> Mapping[str, Any]:

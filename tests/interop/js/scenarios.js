@@ -199,7 +199,7 @@ module.exports = {
   },
 
   async scheduled_start(client) {
-    const due = new Date(Date.now() + 1000);
+    const due = new Date(Date.now() + 2000);
     await client.scheduleNewWorkflow("chain", 1, "scheduled_start", due);
     const [atFirst] = await look(client, "scheduled_start");
     const started = await client.waitForWorkflowStart("scheduled_start", true, PATIENCE);

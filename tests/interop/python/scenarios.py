@@ -218,7 +218,7 @@ async def impatient(client):
 
 
 async def scheduled_start(client):
-    due = datetime.now(timezone.utc) + timedelta(seconds=1)
+    due = datetime.now(timezone.utc) + timedelta(seconds=2)
     await client.schedule_new_workflow(workflow="chain", input=1, instance_id="scheduled_start", start_at=due)
     at_first = await client.get_workflow_state("scheduled_start")
     started = await client.wait_for_workflow_start("scheduled_start", timeout_in_seconds=PATIENCE)
