@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from google.protobuf.wrappers_pb2 import StringValue
@@ -51,6 +52,18 @@ _FINAL = frozenset(
 )
 
 
+@dataclass
+class _Engine:
+    """What the hubs of one engine share."""
+
+    name: str
+    clock: Clock
+    runner: InstanceRunner
+    janitor: Janitor | None
+    hubs: dict[str, EngineHub] = field(default_factory=dict[str, "EngineHub"])
+    closed: bool = False
+
+
 class EngineHub:
     """A task hub over a store. All methods are to be called on one event loop, the one it is opened on."""
 
@@ -74,28 +87,28 @@ class EngineHub:
             retention: How long finished instances are kept; for ever by default.
             activity_lease: How long a worker may have an activity without a heartbeat; for ever by default.
         """
-        self._clock: Clock = clock or SystemClock()
-        self._app_id = app_id
-        self._name = name
+        clock = clock or SystemClock()
         lease = 0 if activity_lease is None else activity_lease // timedelta(microseconds=1) * 1000
-        self._runner = InstanceRunner(store, self._clock, f"the embedded engine ({name})", lease=lease)
-        self._apps: dict[str, EngineHub] = {app_id: self}
-        self._main = self
-        self._closed = False
-        self._janitor: Janitor | None = None
+        runner = InstanceRunner(store, clock, f"the embedded engine ({name})", lease=lease)
+        janitor = None
         if retention is not None:
-            self._janitor = Janitor(store, self._clock, retention, self._runner.purge, self._runner.in_background)
-            self._runner.on_ended = self._janitor.ended
+            janitor = Janitor(store, clock, retention, runner.purge, runner.in_background)
+            runner.on_ended = janitor.ended
+        self._enter(_Engine(name, clock, runner, janitor), app_id)
+
+    def _enter(self, engine: _Engine, app_id: str) -> None:
+        self._engine = engine
+        self._clock = engine.clock
+        self._runner = engine.runner
+        self._app_id = app_id
+        engine.hubs[app_id] = self
 
     def for_app(self, app_id: str) -> EngineHub:
-        """The hub of another app on the same engine; it is closed together with this one."""
-        main = self._main
-        found = main._apps.get(app_id)
+        """The hub of another app on the same engine; closing any of them closes the engine."""
+        found = self._engine.hubs.get(app_id)
         if found is None:
-            found = object.__new__(EngineHub)
-            found.__dict__.update(main.__dict__)
-            found._app_id = app_id
-            main._apps[app_id] = found
+            found = EngineHub.__new__(EngineHub)
+            found._enter(self._engine, app_id)
         return found
 
     @property
@@ -106,7 +119,7 @@ class EngineHub:
     @property
     def closed(self) -> bool:
         """Whether the engine is closed, which is for good."""
-        return self._main._closed
+        return self._engine.closed
 
     @property
     def worker_count(self) -> int:
@@ -121,17 +134,18 @@ class EngineHub:
     async def open(self) -> None:
         """Takes up what an earlier engine left unfinished in the store."""
         self._runner.open()
-        if self._janitor is not None:
-            self._janitor.open()
+        if self._engine.janitor is not None:
+            self._engine.janitor.open()
 
     async def aclose(self) -> None:
         """Ends all subscriptions, makes everything durable and closes the store."""
-        if self._main is self and not self._closed:
-            self._closed = True
-            if self._janitor is not None:
-                self._janitor.close()
-            await self._runner.close()
-            self._runner.store.close()
+        engine = self._engine
+        if not engine.closed:
+            engine.closed = True
+            if engine.janitor is not None:
+                engine.janitor.close()
+            await engine.runner.close()
+            engine.runner.store.close()
 
     async def connect(self, timeout: float) -> None:
         """Answers at once."""
@@ -383,8 +397,8 @@ class EngineHub:
         return pb.DescribeEngineResponse(
             version=__version__,
             appId=self._app_id,
-            appIds=sorted({*self._runner.apps(), *self._main._apps}),
-            store=self._name,
+            appIds=sorted({*self._runner.apps(), *self._engine.hubs}),
+            store=self._engine.name,
             storeBytes=self._runner.store.size(),
         )
 
