@@ -88,7 +88,7 @@ class OwnHub(Hub):
             registry.add("workflow" if kind == "workflow" else "activity", function, name)
         return registry
 
-    def start_soon(self, workflow: Callable[..., Any], value: Any = None) -> str:
+    def start_soon(self, workflow: Callable[..., Any] | str, value: Any = None) -> str:
         """Starts an instance without waiting for its first turn, as sidecars do when no time is named."""
         now = datetime.now(timezone.utc)
         return self.client.schedule_new_workflow(workflow, input=value, instance_id=self.fresh("i"), start_at=now)

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from dapr_workflow_sdk import (
+    EmbeddedEngine,
     Task,
     TaskHubUnavailableError,
     WorkflowActivityContext,
+    WorkflowClient,
     WorkflowContext,
+    WorkflowRuntime,
     WorkflowStatus,
     when_all,
 )
-from dapr_workflow_sdk.taskhub.port import TaskHub
+from dapr_workflow_sdk.engine.server.limits import Limits
+from dapr_workflow_sdk.errors import TaskHubError, WorkflowStalledError
+from dapr_workflow_sdk.taskhub.port import TaskHub, WorkerOffer
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of
 from tests.conformance.hubs import Hub, kind_of
-from tests.conformance.own_hubs import HandWorker, OwnHub, in_background, own_hub
+from tests.conformance.own_hubs import HandWorker, OwnHub, engine_hub, in_background, own_hub
 
 T = TypeVar("T")
 Run = Generator[Task[Any], Any, Any]
@@ -106,6 +116,32 @@ def test_106_activities_whose_worker_died_run_on_the_next_one(own: OwnHub) -> No
     if own.has_history:
         kinds = [kind_of(event) for event in own.history(instance_id)]
         assert (kinds.count("taskScheduled"), kinds.count("taskCompleted")) == (4, 4)
+
+
+# ---- 107: who waits does not notice that workers come and go -----------------------------------------------
+
+
+def test_107_a_client_that_waits_outlives_the_workers(own: OwnHub) -> None:
+    @own.workflow
+    def wait(ctx: WorkflowContext) -> Run:
+        ctx.set_custom_status("waiting")
+        return (yield ctx.wait_for_external_event("go"))
+
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(wait)
+        worker.play(worker.turn(instance_id))
+        own.eventually(lambda: _custom_status(own, instance_id) == "waiting", "it waits")
+        patient = in_background(lambda: own.finish(instance_id, 40))
+        starting = in_background(lambda: own.client.wait_for_workflow_start(instance_id, timeout_in_seconds=20))
+        assert starting.result(20) is not None
+        # It dies, with nothing in its hands.
+    with own.runtime:
+        assert own.state(instance_id).runtime_status is WorkflowStatus.RUNNING
+        assert not patient.done()
+    with own.runtime:
+        # A sidecar takes a moment to know what its workers serve.
+        _insist(lambda: own.client.raise_workflow_event(instance_id, "go", data="on"), "not registered")
+        assert patient.result(40).serialized_output == '"on"'
 
 
 # ---- 108: the hub dies -------------------------------------------------------------------------------------
@@ -209,14 +245,15 @@ def _custom_status(hub: Hub, instance_id: str) -> str | None:
     return None if state is None else state.serialized_custom_status
 
 
-def _insist(operation: Callable[[], T]) -> T:
-    """Carries an operation out as soon as the hub, which has just started again, takes it."""
+def _insist(operation: Callable[[], T], passing: str = "") -> T:
+    """Carries an operation out as soon as the hub takes it, which has just started again or tells a passing error."""
     deadline = time.monotonic() + 15
     while True:
         try:
             return operation()
-        except TaskHubUnavailableError:
-            if time.monotonic() > deadline:
+        except TaskHubError as error:
+            expected = isinstance(error, TaskHubUnavailableError) or (passing and passing in error.details())
+            if not expected or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
 
@@ -304,6 +341,507 @@ def test_110_a_turn_answered_twice_counts_once(own: OwnHub) -> None:
         kinds.count("taskCompleted"),
         kinds.count("executionCompleted"),
     ) == (1, 1, 1)
+
+
+# ---- 111: answers that come too late -----------------------------------------------------------------------
+
+_without_tokens = pytest.mark.not_on("daprd", reason="1.16 sends no tokens, so it cannot tell late answers from others")
+
+
+@_without_tokens
+def test_111_the_answer_of_a_worker_that_lost_its_turn_is_dropped(own: OwnHub) -> None:
+    @own.workflow
+    def subject(ctx: WorkflowContext) -> str:
+        return "genuine"
+
+    with HandWorker(own) as first:
+        instance_id = own.start_soon(subject)
+        stale = first.turn(instance_id)
+    with HandWorker(own) as second:
+        genuine = second.turn(instance_id)
+        assert stale.token
+        assert genuine.token != stale.token
+        end = pb.CompleteWorkflowAction(workflowStatus=pb.WORKFLOW_STATUS_FAILED)
+        second.answer(stale, [pb.WorkflowAction(id=1, completeWorkflow=end)])
+        assert own.state(instance_id).runtime_status is WorkflowStatus.PENDING
+        second.play(genuine)
+        state = own.finish(instance_id)
+        assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.COMPLETED, '"genuine"')
+        second.answer(stale, [pb.WorkflowAction(id=1, completeWorkflow=end)])
+    assert own.state(instance_id) == state
+
+
+@_without_tokens
+def test_111_the_result_of_a_worker_that_lost_its_activity_is_dropped(own: OwnHub) -> None:
+    @own.workflow
+    def call(ctx: WorkflowContext) -> Run:
+        return (yield ctx.call_activity("work"))
+
+    with HandWorker(own) as first:
+        instance_id = own.start_soon(call)
+        first.play(first.turn(instance_id))
+        stale = first.activity(instance_id)
+    with HandWorker(own) as second:
+        genuine = second.activity(instance_id)
+        assert genuine.request == stale.request
+        assert genuine.token != stale.token
+        second.finish(stale, '"stale"')
+        acknowledged = in_background(lambda: second.finish(genuine, '"genuine"'))
+        second.play(second.turn(instance_id))
+        acknowledged.result(10)
+        assert own.finish(instance_id).serialized_output == '"genuine"'
+
+
+# ---- 112: a worker that does not read -----------------------------------------------------------------------
+
+
+def test_112_a_worker_that_does_not_read_keeps_nobody_from_the_others(own: OwnHub) -> None:
+    runs: list[tuple[str, int]] = []
+
+    @own.activity
+    def work(ctx: WorkflowActivityContext, number: int) -> int:
+        runs.append((ctx.workflow_id, number))
+        return number
+
+    @own.workflow
+    def steps(ctx: WorkflowContext) -> Run:
+        results = []
+        for number in range(3):
+            results.append((yield ctx.call_activity(work, input=number)))
+        return results
+
+    @own.workflow
+    def at_once(ctx: WorkflowContext) -> str:
+        return "done"
+
+    with own.runtime:
+        with HandWorker(own):
+            quick = [own.start_soon(at_once) for _ in range(20)]
+            ids = [own.start_soon(steps) for _ in range(20)]
+            own.eventually(lambda: any(_ended(own, of) for of in quick), "some instances end")
+        # Its connection is gone, and what it had goes to the other worker.
+        outputs = [own.finish(of, 40).serialized_output for of in ids]
+        assert {own.finish(of, 40).serialized_output for of in quick} == {'"done"'}
+    assert outputs == ["[0, 1, 2]"] * 20
+    assert sorted(runs) == sorted((of, number) for of in ids for number in range(3))
+    for of in ids:
+        assert [number for instance_id, number in runs if instance_id == of] == [0, 1, 2]
+
+
+@pytest.mark.not_on("daprd", reason="1.16 waits ten seconds, and its messages may not be large enough to fill a stream")
+@pytest.mark.not_on("memory", "sqlite", reason="in process no stream is between the engine and the worker")
+def test_112_a_worker_that_reads_nothing_for_too_long_loses_its_items(hub: Hub, tmp_path: Path) -> None:
+    with engine_hub(hub.kind, tmp_path, limits=Limits(send_seconds=0.3)) as patient:
+
+        @patient.workflow
+        def measure(ctx: WorkflowContext, text: str) -> int:
+            return len(text)
+
+        # Each turn is larger than what a stream takes before somebody reads.
+        text = "x" * 3_000_000
+        with HandWorker(patient):
+            with patient.runtime:
+                ids = [patient.start(measure, text) for _ in range(8)]
+                assert [patient.finish(of).serialized_output for of in ids] == ["3000000"] * 8
+            # The connection that nobody reads from is still there, but its worker is not one any more.
+            patient.eventually(lambda: not _workers(patient), "both workers are unsubscribed")
+
+
+@pytest.mark.not_on("daprd", "grpc", reason="what a stream itself holds is not the engine's to count")
+def test_112_no_more_is_kept_for_a_worker_that_does_not_read_than_it_can_read_soon(own: OwnHub) -> None:
+    @own.workflow
+    def subject(ctx: WorkflowContext) -> str:
+        return "done"
+
+    with HandWorker(own), own.runtime:
+        ids = [own.start_soon(subject) for _ in range(700)]
+        own.eventually(lambda: sum(not _ended(own, of) for of in ids) <= 256, "all but the unread ones end", 30)
+        (unread,) = [worker for worker in _workers(own) if not worker.identity]
+        assert 0 < unread.turns <= 256
+    with own.runtime:
+        assert {own.finish(of).serialized_output for of in ids} == {'"done"'}
+
+
+def _ended(hub: Hub, instance_id: str) -> bool:
+    return hub.state(instance_id).runtime_status is WorkflowStatus.COMPLETED
+
+
+def _workers(hub: Hub) -> list[pb.WorkerInfo]:
+    async def read(port: TaskHub) -> list[pb.WorkerInfo]:
+        return list(await port.workers())
+
+    return hub.ask(read)
+
+
+# ---- 113, 114: how much a worker takes, and several workers -------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_113_a_worker_never_runs_more_activities_than_it_is_told_to(own: OwnHub, kind: str) -> None:
+    limit, lock, release = 3, threading.Lock(), threading.Event()
+    running, most = [0], [0]
+
+    def enter() -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+            if running[0] == limit:
+                release.set()
+
+    def leave() -> None:
+        with lock:
+            running[0] -= 1
+
+    if kind == "def":
+
+        @own.activity
+        def work(ctx: WorkflowActivityContext, number: int) -> int:
+            enter()
+            # As many as may run do so together, before one of them ends.
+            assert release.wait(20)
+            leave()
+            return number
+    else:
+
+        @own.activity
+        async def work(ctx: WorkflowActivityContext, number: int) -> int:
+            enter()
+            while not release.is_set():
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)
+            leave()
+            return number
+
+    @own.workflow
+    def fan(ctx: WorkflowContext) -> Run:
+        return (yield when_all([ctx.call_activity(work, input=number) for number in range(12)]))
+
+    with own.new_runtime(maximum_concurrent_activity_work_items=limit):
+        ids = [own.start(fan) for _ in range(3)]
+        for of in ids:
+            assert own.finish(of).serialized_output == str(list(range(12)))
+    assert most == [limit]
+
+
+@pytest.mark.not_on("daprd", reason="it ignores what workers offer and sends all it has")
+def test_113_the_engine_gives_a_worker_no_more_than_it_offers(own: OwnHub) -> None:
+    @own.workflow
+    def fan(ctx: WorkflowContext) -> Run:
+        return (yield when_all([ctx.call_activity("work") for _ in range(5)]))
+
+    @own.workflow
+    def nothing(ctx: WorkflowContext) -> None: ...
+
+    def load() -> tuple[int, int]:
+        (worker,) = _workers(own)
+        return worker.turns, worker.activities
+
+    with HandWorker(own, WorkerOffer(turns=2, activities=3)) as worker:
+        ids = [own.start_soon(nothing) for _ in range(4)]
+        fanned = own.start_soon(fan)
+        (info,) = _workers(own)
+        assert (info.maxTurns, info.maxActivities) == (2, 3)
+        assert load() == (2, 0)
+        for of in ids[:3]:
+            worker.play(worker.turn(of))
+            assert load() == (2, 0)
+        worker.play(worker.turn(ids[3]))
+        assert load() == (1, 0)
+        worker.play(worker.turn(fanned))
+        assert load() == (0, 3)
+        pending = [worker.activity(fanned) for _ in range(3)]
+        acknowledged = [in_background(lambda item=pending.pop(): worker.finish(item, "0"))]  # type: ignore[misc]
+        pending.append(worker.activity(fanned))
+        assert load()[1] == 3
+        acknowledged += [in_background(lambda item=item: worker.finish(item, "0")) for item in pending]  # type: ignore[misc]
+        acknowledged.append(in_background(lambda: worker.finish(worker.activity(fanned), "0")))
+        while not all(future.done() for future in acknowledged):
+            worker.play(worker.turn(fanned))
+            wait(acknowledged, timeout=0.1)
+        assert own.finish(fanned).serialized_output == "[0, 0, 0, 0, 0]"
+        assert load() == (0, 0)
+
+
+def test_114_two_workers_share_the_work_and_every_instance_stays_right(own: OwnHub) -> None:
+    names = ["first", "second"]
+    both = threading.Barrier(2)
+    met: set[str] = set()
+    activity_name, workflow_name = own.fresh("work"), own.fresh("steps")
+
+    def work_of(worker: str) -> Callable[..., list[Any]]:
+        def work(ctx: WorkflowActivityContext, number: int) -> list[Any]:
+            if worker not in met:
+                met.add(worker)
+                both.wait(20)
+            return [worker, number]
+
+        return work
+
+    def steps(ctx: WorkflowContext, start: int) -> Run:
+        results = []
+        for number in range(start, start + 4):
+            results.append((yield ctx.call_activity(activity_name, input=number)))
+        events = []
+        for _ in range(3):
+            events.append((yield ctx.wait_for_external_event("next")))
+        return [results, events]
+
+    runtimes = []
+    for name in names:
+        runtime = own.new_runtime()
+        runtime.register_activity(work_of(name), name=activity_name)
+        runtime.register_workflow(steps, name=workflow_name)
+        runtimes.append(runtime)
+    with runtimes[0], runtimes[1]:
+        ids = [own.start_soon(workflow_name, number * 10) for number in range(12)]
+        for of in ids:
+            for number in range(3):
+                own.client.raise_workflow_event(of, "next", data=number)
+        outputs = [json.loads(own.finish(of, 30).serialized_output or "") for of in ids]
+    for number, (results, events) in enumerate(outputs):
+        assert [value for _, value in results] == [number * 10 + step for step in range(4)]
+        assert events == [0, 1, 2]
+    assert {worker for results, _ in outputs for worker, _ in results} == set(names)
+    for of in ids if own.has_history else ():
+        kinds = [kind_of(event) for event in own.history(of)]
+        assert (kinds.count("taskScheduled"), kinds.count("taskCompleted"), kinds.count("eventRaised")) == (4, 4, 3)
+
+
+# ---- 115: turns that bring only what is new -----------------------------------------------------------------
+
+_without_deltas = pytest.mark.not_on("daprd", reason="STATEFUL_HISTORY came after 1.18; 1.16 always sends everything")
+
+
+@_without_deltas
+def test_115_a_worker_that_keeps_histories_is_sent_only_their_ends(own: OwnHub) -> None:
+    @own.workflow
+    def chain(ctx: WorkflowContext, left: int) -> Run:
+        for _ in range(3):
+            yield ctx.call_activity("work")
+        if left:
+            ctx.continue_as_new(left - 1)
+        return "done"
+
+    seen: list[list[pb.HistoryEvent]] = []
+
+    def turn(worker: HandWorker, instance_id: str) -> int:
+        """Takes a turn, and the activity it asks for, and returns how many events were left out."""
+        item = worker.turn(instance_id)
+        past = list(item.past)
+        assert item.cached <= (len(seen[-1]) if seen else 0)
+        whole = [*seen[-1][: item.cached], *past] if seen else past
+        assert whole == own.history(instance_id)
+        seen.append(whole)
+        actions = worker.play(dataclasses.replace(item, past=whole, cached=0))
+        if any(action.HasField("scheduleTask") for action in actions):
+            activity = worker.activity(instance_id)
+            finished.append(in_background(lambda: worker.finish(activity, "1")))
+        return item.cached
+
+    finished: list[Future[None]] = []
+    stateful = WorkerOffer(0, 0, stateful=True)
+    with HandWorker(own, stateful) as worker:
+        instance_id = own.start_soon(chain, 1)
+        left_out = [turn(worker, instance_id) for _ in range(5)]
+        # Each turn but the first two is told what came since the one before. A new execution begins anew.
+        assert left_out[:2] == [0, 0]
+        assert left_out[2:4] == [len(past) for past in seen[1:3]]
+        assert left_out[4] == 0
+        left_out = [turn(worker, instance_id) for _ in range(2)]
+        assert left_out == [0, len(seen[5])]
+        # It dies with a turn, of which it was sent only the end.
+        assert worker.turn(instance_id).cached == len(seen[6])
+    with HandWorker(own, stateful) as other:
+        # A worker that has just connected has seen nothing.
+        assert turn(other, instance_id) == 0
+    for future in finished:
+        future.exception(10)
+    assert own.finish(instance_id).serialized_output == '"done"'
+
+
+@_without_deltas
+def test_115_a_worker_that_keeps_nothing_is_sent_everything(own: OwnHub) -> None:
+    @own.workflow
+    def wait(ctx: WorkflowContext) -> Run:
+        for _ in range(3):
+            yield ctx.wait_for_external_event("next")
+
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(wait)
+        lengths = []
+        for _ in range(4):
+            item = worker.turn(instance_id)
+            assert item.cached == 0
+            lengths.append(len(item.past))
+            worker.play(item)
+            if len(lengths) < 4:
+                own.client.raise_workflow_event(instance_id, "next")
+        assert lengths == sorted(set(lengths))
+    assert own.state(instance_id).runtime_status is WorkflowStatus.COMPLETED
+
+
+@_without_deltas
+@pytest.mark.parametrize("parked", [None, 0, 1], ids=["all runs kept", "none kept", "one kept"])
+@pytest.mark.parametrize("reconnects", [False, True], ids=["one connection", "two connections"])
+def test_115_results_and_histories_do_not_depend_on_what_is_sent(
+    own: OwnHub, parked: int | None, reconnects: bool
+) -> None:
+    @own.activity
+    def add(ctx: WorkflowActivityContext, value: int) -> int:
+        return value + 1
+
+    @own.workflow
+    def sum_up(ctx: WorkflowContext, generations: int) -> Run:
+        total = 0
+        for _ in range(3):
+            total = yield ctx.call_activity(add, input=total)
+        both = yield when_all([ctx.call_activity(add, input=10), ctx.create_timer(timedelta(milliseconds=1))])
+        ctx.set_custom_status([generations, total, both[0]])
+        raised = yield ctx.wait_for_external_event("next")
+        if generations:
+            ctx.continue_as_new(generations - 1)
+        return [total, both[0], raised, str(ctx.new_guid()) == str(ctx.new_guid())]
+
+    options = {} if parked is None else {"max_parked_instances": parked}
+    with ExitStack() as connection:
+        connection.enter_context(own.new_runtime(**options))
+        ids = [own.start(sum_up, 1) for _ in range(8)]
+        for generation in (1, 0):
+            for of in ids:
+                expected = f"[{generation}, 3, 11]"
+                own.eventually(lambda of=of, at=expected: _raw_status(own, of) == at, f"{of} waits")  # type: ignore[misc]
+            if reconnects:
+                connection.close()
+                connection.enter_context(own.new_runtime(**options))
+            for of in ids:
+                own.client.raise_workflow_event(of, "next", data=generation)
+        states = [own.finish(of) for of in ids]
+    for state in states:
+        assert state.runtime_status is WorkflowStatus.COMPLETED, state.failure_details
+        assert state.serialized_output == "[3, 11, 0, false]"
+        shape = sorted((kind_of(event), event.eventId) for event in own.history(state.instance_id))
+        assert [event for event in shape if event[0] != "workflowStarted"] == _SHAPE
+
+
+_SHAPE = sorted(
+    [
+        ("executionStarted", -1),
+        *[("taskScheduled", number) for number in (1, 2, 3, 4)],
+        *[("taskCompleted", -1)] * 4,
+        ("timerCreated", 5),
+        ("timerFired", -1),
+        ("timerCreated", 6),
+        ("eventRaised", -1),
+        ("executionCompleted", 7),
+    ]
+)
+
+
+def _raw_status(hub: Hub, instance_id: str) -> str | None:
+    return hub.state(instance_id).serialized_custom_status
+
+
+# ---- 116: items that are too large ---------------------------------------------------------------------------
+
+_of_streams = [
+    pytest.mark.not_on("memory", "sqlite", reason="in process there are no messages that could be too large"),
+    pytest.mark.not_on("daprd", reason="1.18 was the first to keep the stream; 1.16 ends it, again and again"),
+]
+
+
+def _stalled_because(hub: Hub, instance_id: str) -> list[tuple[int, str]]:
+    return [
+        (event.executionStalled.reason, event.executionStalled.description)
+        for event in hub.history(instance_id)
+        if kind_of(event) == "executionStalled"
+    ]
+
+
+@_of_streams[0]
+@_of_streams[1]
+def test_116_a_turn_that_is_too_large_stalls_its_instance_and_harms_nobody_else(hub: Hub, tmp_path: Path) -> None:
+    small, large = Limits(message_bytes=200_000, payload_bytes=100_000), Limits()
+
+    def grow(ctx: WorkflowActivityContext, number: int) -> str:
+        return str(number) * 60_000
+
+    def collect(ctx: WorkflowContext, pieces: int) -> Run:
+        total = 0
+        for number in range(pieces):
+            total += len((yield ctx.call_activity("grow", input=number)))
+        yield ctx.wait_for_external_event("go")
+        return total
+
+    def registered(own: OwnHub, **options: Any) -> WorkflowRuntime:
+        runtime = own.new_runtime(**options)
+        runtime.register_activity(grow, name="grow")
+        runtime.register_workflow(collect, name="collect")
+        return runtime
+
+    # A worker that keeps no runs is sent whole histories.
+    with engine_hub(hub.kind, tmp_path, limits=small) as own, registered(own, max_parked_instances=0):
+        fat = own.start("collect", 5)
+        own.eventually(lambda: own.state(fat).runtime_status is WorkflowStatus.STALLED, "it stalls")
+        ((reason, text),) = _stalled_because(own, fat)
+        assert reason == pb.STALLED_REASON_PAYLOAD_SIZE_EXCEEDED
+        assert "may have 200000" in text
+        assert "higher limit" in text
+        # The stream lives.
+        thin = own.start("collect", 1)
+        own.client.raise_workflow_event(thin, "go")
+        assert own.finish(thin).serialized_output == "60000"
+        assert len(_workers(own)) == 1
+        with pytest.raises(WorkflowStalledError, match="stalled"):
+            own.client.raise_workflow_event(fat, "go")
+    with engine_hub(hub.kind, tmp_path, limits=small) as own, registered(own, max_parked_instances=0):
+        # The same limit again changes nothing, and says nothing twice.
+        thin = own.start("collect", 1)
+        own.client.raise_workflow_event(thin, "go")
+        own.finish(thin)
+        assert own.state(fat).runtime_status is WorkflowStatus.STALLED
+        assert len(_stalled_because(own, fat)) == 1
+    with engine_hub(hub.kind, tmp_path, limits=large) as own, registered(own, max_parked_instances=0):
+        own.eventually(lambda: own.state(fat).runtime_status is WorkflowStatus.RUNNING, "it goes on")
+        own.client.raise_workflow_event(fat, "go")
+        assert own.finish(fat).serialized_output == "300000"
+        assert len(_stalled_because(own, fat)) == 1
+
+
+@_of_streams[0]
+@_of_streams[1]
+def test_116_an_activity_that_is_too_large_stalls_its_instance_and_is_named(hub: Hub, tmp_path: Path) -> None:
+    def call(ctx: WorkflowContext) -> Run:
+        return (yield ctx.call_activity("measure", input="x" * 300_000))
+
+    def measure(ctx: WorkflowActivityContext, text: str) -> int:
+        return len(text)
+
+    def quick(ctx: WorkflowContext) -> str:
+        return "done"
+
+    def register(own: OwnHub, runtime: WorkflowRuntime) -> WorkflowRuntime:
+        runtime.register_activity(measure, name="measure")
+        runtime.register_workflow(quick, name="quick")
+        runtime.register_workflow(call, name="call")
+        return runtime
+
+    # A worker in the process of the engine may ask for more than a message holds.
+    with EmbeddedEngine(tmp_path / "hub.db") as engine, WorkflowClient(engine=engine) as client:
+        inside = OwnHub("sqlite", engine=engine)
+        register(inside, inside.runtime)
+        inside._registered.append(("workflow", call, "call"))
+        with HandWorker(inside) as worker:
+            fat = client.schedule_new_workflow("call", instance_id=hub.fresh("i"))
+            worker.play(worker.turn(fat))
+    small = Limits(message_bytes=200_000, payload_bytes=100_000)
+    with engine_hub(hub.kind, tmp_path, limits=small) as own, register(own, own.runtime):
+        own.eventually(lambda: own.state(fat).runtime_status is WorkflowStatus.STALLED, "it stalls")
+        ((reason, text),) = _stalled_because(own, fat)
+        assert reason == pb.STALLED_REASON_PAYLOAD_SIZE_EXCEEDED
+        assert "'measure'" in text
+        assert own.run("quick").serialized_output == '"done"'
+    with engine_hub(hub.kind, tmp_path) as own, register(own, own.runtime):
+        assert own.finish(fat).serialized_output == "300000"
 
 
 def _make_waiting() -> Callable[[WorkflowContext], Run]:
