@@ -16,12 +16,12 @@ from tests.worker.support import FlakyStore, SlowStore, on_loop, soon
 
 def change(name: str) -> Change:
     """A change that can be told from others."""
-    return Change(name, None)
+    return Change(("app", name), 1, removed=True)
 
 
 def names(groups: Sequence[Sequence[Change]]) -> list[list[str]]:
     """What was committed together."""
-    return [[each.instance_id for each in group] for group in groups]
+    return [[each.key[1] for each in group] for group in groups]
 
 
 def no_failure(error: BaseException) -> None:
@@ -48,7 +48,7 @@ async def test_what_comes_during_a_commit_is_committed_together_and_in_order() -
 
 @on_loop
 async def test_submissions_of_one_moment_share_a_transaction() -> None:
-    store = FlakyStore()
+    store = SlowStore()
     committer = Committer(store, no_failure)
     await asyncio.gather(*(committer.submit([change(str(n))]) for n in range(10)))
     assert names(store.committed) == [[str(n) for n in range(10)]]
@@ -57,7 +57,7 @@ async def test_submissions_of_one_moment_share_a_transaction() -> None:
 
 @on_loop
 async def test_large_groups_are_split_and_stay_in_order() -> None:
-    store = FlakyStore()
+    store = SlowStore()
     committer = Committer(store, no_failure)
     order: list[int] = []
     futures = [committer.submit([change(str(n))]) for n in range(2000)]
@@ -71,10 +71,11 @@ async def test_large_groups_are_split_and_stay_in_order() -> None:
     await committer.drain()
 
 
-@pytest.mark.parametrize("kind", [FlakyStore, SlowStore])
+@pytest.mark.parametrize("fails_at", ["write", "sync"])
 @on_loop
-async def test_a_failure_refuses_its_group_and_everything_after_it_and_nothing_before(kind: Any) -> None:
-    store = kind()
+async def test_a_failure_refuses_its_group_and_everything_after_it_and_nothing_before(fails_at: str) -> None:
+    store = SlowStore()
+    store.fails_at = fails_at
     failures: list[BaseException] = []
     committer = Committer(store, failures.append)
     await committer.submit([change("before")])
@@ -91,8 +92,54 @@ async def test_a_failure_refuses_its_group_and_everything_after_it_and_nothing_b
 
 
 @on_loop
-async def test_the_failure_is_told_before_the_submitters_hear_of_it() -> None:
+async def test_a_store_that_does_not_wait_is_written_to_at_once() -> None:
     store = FlakyStore()
+    failures: list[BaseException] = []
+    heard: list[Exception | None] = []
+    committer = Committer(store, failures.append)
+    committer.commit([change("a"), change("b")], heard.append)
+    assert names(store.committed) == [["a", "b"]]
+    assert heard == [None]
+    assert not committer.busy
+    store.failures = 1
+    committer.commit([change("c")], heard.append)
+    assert heard == [None, *failures]
+    # Nothing was on its way, so nothing else is refused.
+    committer.commit([change("d")], heard.append)
+    assert heard == [None, *failures, None]
+    assert names(store.committed) == [["a", "b"], ["d"]]
+    assert not [t for t in threading.enumerate() if t.name.startswith("dapr-workflow-commit")]
+    await committer.drain()
+
+
+@pytest.mark.parametrize("kind", [FlakyStore, SlowStore])
+@on_loop
+async def test_what_fails_after_a_commit_does_not_keep_it_from_the_others(kind: Any) -> None:
+    def fail(error: Exception | None) -> None:
+        raise ValueError("what follows")
+
+    store = kind()
+    committer = Committer(store, lambda error: None)
+    heard: list[Exception | None] = []
+    for failures in (0, 1):
+        store.failures = failures
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dapr_workflow_sdk.engine.committer.logger.disabled", True)
+            try:
+                committer.commit([change("a")], fail)
+            except ValueError:
+                assert not store.waits
+            committer.commit([change("b")], heard.append)
+            await soon(lambda: not committer.busy, "the commits")
+    assert heard[0] is None
+    assert len(heard) == 2
+    await committer.drain()
+
+
+@pytest.mark.parametrize("kind", [FlakyStore, SlowStore])
+@on_loop
+async def test_the_failure_is_told_before_the_submitters_hear_of_it(kind: Any) -> None:
+    store = kind()
     heard: list[str] = []
     committer = Committer(store, lambda error: heard.append("hub"))
     store.failures = 1
@@ -100,6 +147,7 @@ async def test_the_failure_is_told_before_the_submitters_hear_of_it() -> None:
     future.add_done_callback(lambda _: heard.append("submitter"))
     with pytest.raises(OSError, match="No space"):
         await future
+    await asyncio.sleep(0)
     assert heard == ["hub", "submitter"]
     await committer.drain()
 

@@ -565,21 +565,38 @@ def turn_item(name: str, *, instance_id: str = "one", data: str | None = None) -
 
 
 class FlakyStore(MemoryStore):
-    """A store in memory whose commits fail when they are told to."""
+    """A store in memory whose commits fail when they are told to.
+
+    Attributes:
+        failures: How many of the next commits fail.
+        fails_at: Where they do: "sync", as a disk that is full when it is flushed, or "write", when a statement runs.
+        attempts: What was to be committed together.
+        committed: What was.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.failures = 0
+        self.fails_at = "sync"
         self.attempts: list[list[Change]] = []
         self.committed: list[list[Change]] = []
+        self._written: list[Change] = []
 
-    def commit(self, changes: Sequence[Change]) -> None:
+    def write(self, changes: Sequence[Change]) -> None:
         self.attempts.append(list(changes))
-        if self.failures > 0:
+        self._fail_at("write")
+        self._written = list(changes)
+
+    def sync(self) -> None:
+        written, self._written = self._written, []
+        self._fail_at("sync")
+        super().write(written)
+        self.committed.append(written)
+
+    def _fail_at(self, place: str) -> None:
+        if self.failures > 0 and self.fails_at == place:
             self.failures -= 1
             raise OSError(28, "No space left on device")
-        super().commit(changes)
-        self.committed.append(list(changes))
 
 
 class SlowStore(FlakyStore):
@@ -595,7 +612,7 @@ class SlowStore(FlakyStore):
     def waits(self) -> bool:
         return True
 
-    def commit(self, changes: Sequence[Change]) -> None:
+    def sync(self) -> None:
         self.entered.set()
         assert self.gate.wait(10), "the test never opened the gate"
-        super().commit(changes)
+        super().sync()
