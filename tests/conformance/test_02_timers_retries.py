@@ -20,6 +20,7 @@ from dapr_workflow_sdk import (
     WorkflowContext,
     WorkflowStatus,
     when_all,
+    when_any,
 )
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import naive_utc, timestamp_of
@@ -98,6 +99,26 @@ def test_022_concurrent_timers_start_in_one_turn_and_all_fire(hub: Hub) -> None:
     else:
         # One after the other they take five seconds at least: the first more than one, the others two.
         assert seconds < 2 * delay.total_seconds()
+
+
+@pytest.mark.not_on("daprd", reason="1.16 cuts the time a timer is due to whole seconds, so it fires up to 1 s early")
+def test_023_a_timer_is_never_early_by_a_fraction_of_a_second(hub: Hub) -> None:
+    delays = [timedelta(milliseconds=milliseconds) for milliseconds in (5, 250, 499, 501, 750, 999, 1001, 2000)]
+
+    @hub.workflow
+    def waiting(ctx: WorkflowContext, seconds: float) -> Steps:
+        yield ctx.create_timer(timedelta(seconds=seconds))
+
+    began = time.monotonic()
+    started = {hub.start(waiting, delay.total_seconds()): delay for delay in delays}
+    for instance_id, delay in started.items():
+        hub.finish(instance_id)
+        assert time.monotonic() - began >= delay.total_seconds()
+        created, fired = (
+            next(event for event in hub.history(instance_id) if kind_of(event) == kind)
+            for kind in ("timerCreated", "timerFired")
+        )
+        assert fired.timestamp.ToNanoseconds() >= created.timerCreated.fireAt.ToNanoseconds()
 
 
 def test_024_a_timer_that_is_due_fires_at_once(hub: Hub) -> None:
@@ -234,6 +255,91 @@ def test_027_a_failing_activity_is_tried_as_often_as_its_policy_says(hub: Hub) -
     assert tries[third][0][0].task_execution_id != tries[never][0][0].task_execution_id
 
 
+def test_028_parallel_calls_keep_their_own_execution_ids_over_retries(hub: Hub) -> None:
+    policy = RetryPolicy(first_retry_interval=hub.short(0.05), max_number_of_attempts=3)
+    tries: dict[int, list[str]] = {number: [] for number in range(4)}
+
+    @hub.activity
+    def flaky(ctx: WorkflowActivityContext, number: int) -> int:
+        tries[number].append(ctx.task_execution_id)
+        if len(tries[number]) < 3:
+            raise ConnectionError(f"try {len(tries[number])}")
+        return number
+
+    @hub.workflow
+    def parallel(ctx: WorkflowContext) -> Steps:
+        calls = [ctx.call_activity(flaky, input=number, retry_policy=policy) for number in range(4)]
+        return (yield when_all(calls))
+
+    instance_id = hub.start(parallel)
+    assert hub.finish(instance_id).serialized_output == "[0, 1, 2, 3]"
+    for ids in tries.values():
+        assert len(ids) == 3
+        assert len(set(ids)) == 1
+        assert UUID(ids[0])
+    assert len({ids[0] for ids in tries.values()}) == 4
+    scheduled = [event.taskScheduled for event in hub.recorded(instance_id) if kind_of(event) == "taskScheduled"]
+    of_calls: dict[int, list[str]] = {number: [] for number in range(4)}
+    for event in scheduled:
+        of_calls[int(event.input.value)].append(event.taskExecutionId)
+    assert of_calls == tries
+
+
+def test_032_a_failing_child_is_tried_again(hub: Hub) -> None:
+    policy = RetryPolicy(first_retry_interval=hub.short(0.05), max_number_of_attempts=3)
+    tries: dict[str, list[str | None]] = {}
+
+    @hub.workflow
+    def flaky(ctx: WorkflowContext, good_try: int) -> int:
+        mine = tries.setdefault(ctx.instance_id, [])
+        mine.append("good" if len(mine) + 1 == good_try else "bad")
+        if mine[-1] == "bad":
+            raise ConnectionError(f"try {len(mine)}")
+        return len(mine)
+
+    @hub.workflow
+    def parent(ctx: WorkflowContext, good_try: int) -> Steps:
+        try:
+            return (yield ctx.call_child_workflow(flaky, input=good_try, retry_policy=policy))
+        except TaskFailedError as error:
+            return error.details.message
+
+    third, never = hub.start(parent, 3), hub.start(parent, 4)
+    assert hub.finish(third).serialized_output == "3"
+    assert hub.finish(never).serialized_output == '"try 3"'
+    # Every try has the id of the first.
+    assert tries == {f"{third}:0001": ["bad", "bad", "good"], f"{never}:0001": ["bad"] * 3}
+    assert hub.state(f"{third}:0001").runtime_status is WorkflowStatus.COMPLETED
+    assert hub.state(f"{never}:0001").runtime_status is WorkflowStatus.FAILED
+    history = hub.recorded(third)
+    created = [e.childWorkflowInstanceCreated for e in history if kind_of(e) == "childWorkflowInstanceCreated"]
+    assert [event.instanceId for event in created] == [f"{third}:0001"] * 3
+    if hub.has_history:
+        timers = [event.timerCreated for event in history if kind_of(event) == "timerCreated"]
+        assert [timer.childWorkflowRetry.instanceId for timer in timers] == [f"{third}:0001"] * 2
+
+
+def test_032_retries_of_parallel_children_are_not_mixed(hub: Hub) -> None:
+    policy = RetryPolicy(first_retry_interval=hub.short(0.05), max_number_of_attempts=4)
+    tries: dict[int, list[str]] = {number: [] for number in range(4)}
+
+    @hub.workflow
+    def flaky(ctx: WorkflowContext, number: int) -> int:
+        tries[number].append(ctx.instance_id)
+        if len(tries[number]) <= number:
+            raise ConnectionError(f"{number} on try {len(tries[number])}")
+        return number
+
+    @hub.workflow
+    def parent(ctx: WorkflowContext) -> Steps:
+        calls = [ctx.call_child_workflow(flaky, input=number, retry_policy=policy) for number in range(4)]
+        return (yield when_all(calls))
+
+    instance_id = hub.start(parent)
+    assert hub.finish(instance_id, timeout=30).serialized_output == "[0, 1, 2, 3]"
+    assert tries == {number: [f"{instance_id}:{number + 1:04x}"] * (number + 1) for number in range(4)}
+
+
 POLICY = RetryPolicy(
     first_retry_interval=timedelta(milliseconds=40),
     max_number_of_attempts=6,
@@ -293,3 +399,56 @@ def test_034_retries_wait_as_long_as_the_policy_says(hub: Hub) -> None:
             due = timedelta(microseconds=event.timerCreated.fireAt.ToNanoseconds() // 1000)
             delays.append(due - now)
     assert delays == DELAYS
+
+
+# ---- 35: timers that are left ------------------------------------------------------------------------------
+
+
+def test_035_timers_left_at_the_end_do_nothing(hub: Hub) -> None:
+    delay = hub.short(0.4)
+
+    @hub.workflow
+    def hurried(ctx: WorkflowContext) -> Steps:
+        timer = ctx.create_timer(delay)
+        event = ctx.wait_for_external_event("go")
+        winner = yield when_any([timer, event])
+        return "the timer" if winner is timer else "the event"
+
+    @hub.workflow
+    def patient(ctx: WorkflowContext) -> Steps:
+        yield ctx.create_timer(delay + timedelta(seconds=1))
+
+    instance_id = hub.start(hurried)
+    hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
+    hub.client.raise_workflow_event(instance_id, "go")
+    ended, history = hub.finish(instance_id), hub.recorded(instance_id)
+    assert ended.serialized_output == '"the event"'
+
+    hub.run(patient)  # It ends well after the timer would have fired.
+    assert hub.state(instance_id) == ended
+    assert hub.recorded(instance_id) == history
+
+
+def test_035_timers_left_at_the_end_are_not_those_of_the_next_instance_with_the_id(hub: Hub) -> None:
+    delay = hub.short(0.4)
+
+    @hub.workflow
+    def hurried(ctx: WorkflowContext, seconds: float) -> Steps:
+        timer = ctx.create_timer(timedelta(seconds=seconds))
+        event = ctx.wait_for_external_event("go")
+        winner = yield when_any([timer, event])
+        return "the timer" if winner is timer else "the event"
+
+    @hub.workflow
+    def patient(ctx: WorkflowContext) -> Steps:
+        yield ctx.create_timer(delay + timedelta(seconds=1))
+
+    instance_id = hub.fresh("i")
+    for seconds in (delay.total_seconds(), 3600.0):
+        hub.start(hurried, seconds, instance_id=instance_id)
+        hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
+        if seconds == 3600:
+            hub.run(patient)  # It ends well after the timer of the first instance would have fired.
+            assert hub.state(instance_id).runtime_status is WorkflowStatus.RUNNING
+        hub.client.raise_workflow_event(instance_id, "go")
+        assert hub.finish(instance_id).serialized_output == '"the event"'

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,11 @@ from typing import Any
 import pytest
 
 from dapr_workflow_sdk import Task, WorkflowActivityContext, WorkflowContext, WorkflowStatus, when_any
+from dapr_workflow_sdk.authoring.definitions import name_of
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from tests.conformance import literal as h
 from tests.conformance.hubs import Hub, kind_of
-from tests.conformance.own_hubs import HandWorker, OwnHub, own_hub
+from tests.conformance.own_hubs import HandWorker, OwnHub, in_background, own_hub
 
 Run = Generator[Task[Any], Any, Any]
 
@@ -129,6 +133,84 @@ def test_058_a_turn_names_the_events_to_carry_over_in_order(kept: bool) -> None:
     assert carried == ([("a", "1"), ("c", "2"), ("a", "4"), ("b", "5")] if kept else [])
 
 
+def test_059_more_generations_than_a_turn_may_have_lose_nothing(hub: Hub) -> None:
+    generations: list[int] = []
+
+    @hub.workflow
+    def collect(ctx: WorkflowContext, taken: list[int]) -> Run:
+        generations.append(len(taken))
+        if not taken:
+            yield ctx.wait_for_external_event("begin")
+        taken.append((yield ctx.wait_for_external_event("item")))
+        if len(taken) < 25:
+            ctx.continue_as_new(taken, save_events=True)
+            return None
+        yield ctx.wait_for_external_event("end")
+        try:
+            taken.append((yield ctx.wait_for_external_event("item", timeout=timedelta(0))))
+        except TimeoutError:
+            return taken
+        return ["too many", *taken]
+
+    instance_id = hub.start(collect, [])
+    for number in range(25):
+        hub.client.raise_workflow_event(instance_id, "item", data=number)
+    hub.client.raise_workflow_event(instance_id, "end")
+    hub.client.raise_workflow_event(instance_id, "begin")
+    assert json.loads(hub.finish(instance_id).serialized_output or "") == list(range(25))
+    assert set(generations) == set(range(25))
+
+
+def test_059_a_hundred_generations_in_a_row_come_to_their_end(hub: Hub) -> None:
+    @hub.workflow
+    def count(ctx: WorkflowContext, number: int) -> int:
+        if number < 100:
+            ctx.continue_as_new(number + 1)
+        return number
+
+    assert hub.run(count, 1, timeout=30).serialized_output == "100"
+
+
+def test_060_events_that_come_during_the_last_turn_are_for_the_next_generation(own: OwnHub) -> None:
+    @own.workflow
+    def collect(ctx: WorkflowContext, generation: int | None) -> Run:
+        if generation is None:
+            ctx.continue_as_new(2, save_events=True)
+            return None
+        return [(yield ctx.wait_for_external_event("item")), (yield ctx.wait_for_external_event("item"))]
+
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(collect)
+        first = worker.turn(instance_id)
+        raised = [
+            in_background(lambda of=number: own.client.raise_workflow_event(instance_id, "item", data=of))  # type: ignore[misc]
+            for number in range(2)
+        ]
+        wait(raised, timeout=0.3)  # A sidecar answers when the turn has ended.
+        worker.play(first)
+        for operation in raised:
+            operation.result(10)
+    with own.runtime:
+        assert sorted(json.loads(own.finish(instance_id).serialized_output or "")) == [0, 1]
+
+
+def test_060_events_that_come_while_generations_change_are_each_taken_once(hub: Hub) -> None:
+    @hub.workflow
+    def collect(ctx: WorkflowContext, taken: list[int]) -> Run:
+        taken.append((yield ctx.wait_for_external_event("item")))
+        if len(taken) < 40:
+            ctx.continue_as_new(taken, save_events=True)
+        return taken
+
+    instance_id = hub.start(collect, [])
+    with ThreadPoolExecutor(8) as threads:
+        for raised in [
+            threads.submit(hub.client.raise_workflow_event, instance_id, "item", data=number) for number in range(40)
+        ]:
+            raised.result()
+    assert sorted(json.loads(hub.finish(instance_id).serialized_output or "")) == list(range(40))
+
+
 def test_061_timers_of_an_older_generation_fire_for_nobody(hub: Hub) -> None:
     margin = timedelta(seconds=1 if hub.is_daprd else 0.1)
 
@@ -150,6 +232,40 @@ def test_061_timers_of_an_older_generation_fire_for_nobody(hub: Hub) -> None:
         return "the new timer" if winner is after else "the old timer"
 
     assert hub.run(renew).serialized_output == '"the new timer"'
+
+
+@pytest.mark.not_on("daprd", reason="1.16 gives it to the call of the same number in the next generation")
+def test_062_a_late_result_of_an_older_generation_is_for_nobody(hub: Hub) -> None:
+    release_older, older_ended = threading.Event(), threading.Event()
+    release_newer, newer_began = threading.Event(), threading.Event()
+
+    @hub.activity
+    def work(ctx: WorkflowActivityContext, generation: int) -> str:
+        if generation == 1:
+            assert release_older.wait(20)
+            older_ended.set()
+            return "older"
+        newer_began.set()
+        assert release_newer.wait(20)
+        return "newer"
+
+    @hub.workflow
+    def renew(ctx: WorkflowContext, generation: int) -> Run:
+        call = ctx.call_activity(work, input=generation)  # Both have the number 1.
+        if generation == 1:
+            yield ctx.wait_for_external_event("renew")
+            ctx.continue_as_new(2)
+        return (yield call)
+
+    instance_id = hub.start(renew, 1)
+    hub.client.raise_workflow_event(instance_id, "renew")
+    assert newer_began.wait(10)
+    release_older.set()
+    assert older_ended.wait(10)
+    hub.run(hub.workflow(lambda ctx: "goes all the way through the hub after that result"))
+    assert hub.state(instance_id).runtime_status is WorkflowStatus.RUNNING
+    release_newer.set()
+    assert hub.finish(instance_id).serialized_output == '"newer"'
 
 
 def test_063_a_child_that_continues_as_new_still_answers_its_parent(hub: Hub) -> None:
@@ -223,3 +339,49 @@ def test_064_a_worker_that_continues_as_new_all_the_same_is_overruled(own: OwnHu
             operation.result(10)
         state = own.finish(instance_id)
     assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.TERMINATED, '"enough"')
+
+
+@pytest.mark.not_on("daprd", reason="1.16 looks at the span of the call alone, and keeps it for all generations")
+def test_065_a_generation_does_not_belong_to_the_trace_of_the_one_before(hub: Hub) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    given = pb.TraceContext(traceParent=f"00-{trace}-00f067aa0ba902b7-01")
+
+    @hub.activity
+    def work(ctx: WorkflowActivityContext) -> None:
+        return None
+
+    @hub.workflow
+    def renew(ctx: WorkflowContext, generation: int | None) -> Run:
+        yield ctx.call_activity(work)
+        yield ctx.wait_for_external_event("go")
+        if generation is None:
+            ctx.continue_as_new(2)
+
+    instance_id = hub.fresh("i")
+    request = pb.CreateInstanceRequest(instanceId=instance_id, name=name_of(renew), parentTraceContext=given)
+    hub.ask(lambda port: port.start(request))
+
+    def traces(past: int) -> list[str]:
+        history = hub.history(instance_id)
+        if len(history) < past:
+            return []
+        return [
+            history[1].executionStarted.parentTraceContext.traceParent,
+            next(e.taskScheduled.parentTraceContext.traceParent for e in history if kind_of(e) == "taskScheduled"),
+        ]
+
+    started, called = hub.eventually(lambda: traces(3), "the activity is called")
+    assert started == given.traceParent
+    assert trace in called
+    assert called != given.traceParent
+    first_execution = hub.history(instance_id)[1].executionStarted.workflowInstance.executionId.value
+    hub.client.raise_workflow_event(instance_id, "go")
+
+    def renewed() -> bool:
+        history = hub.history(instance_id)
+        return len(history) > 2 and history[1].executionStarted.workflowInstance.executionId.value != first_execution
+
+    hub.eventually(renewed, "the next generation runs")
+    hub.client.raise_workflow_event(instance_id, "go")
+    hub.finish(instance_id)
+    assert all(trace not in found for found in traces(3))
