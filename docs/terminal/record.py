@@ -35,7 +35,7 @@ PROMPT = "\x1b[1;34m$\x1b[0m "
 PROGRAM = re.compile(r'```python title="(?P<name>[\w.]+)"\n(?P<code>.*?)```', re.DOTALL)
 BLOCK = re.compile(r"(```console\n)(.*?)(```)", re.DOTALL)
 CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b[=>]|([\r\n\x07\x08])")
-PATIENCE = 60.0
+PATIENCE = 100.0
 
 
 def rendered(text: str) -> list[str]:

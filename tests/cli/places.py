@@ -102,7 +102,7 @@ def real(*arguments: str, cwd: Path | None = None, input: str | None = None, **v
         [*COMMAND, *arguments],
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=90,
         cwd=cwd,
         env=environment(NO_COLOR="1", **variables),
         check=False,

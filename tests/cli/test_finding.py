@@ -14,8 +14,10 @@ from dapr_workflow_sdk.cli.finding import Filter, read_page
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.address import Address
 from dapr_workflow_sdk.taskhub.channel import GrpcTaskHub
-from dapr_workflow_sdk.taskhub.port import Capabilities
+from dapr_workflow_sdk.taskhub.port import Capabilities, TaskHub
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from tests.cli.places import served
+from tests.worker.support import eventually
 
 
 class TellsIdsOnly(GrpcTaskHub):
@@ -94,8 +96,12 @@ def test_both_ways_of_listing_agree(tmp_path: Path) -> None:
             assert place.engine is not None
             hub = place.engine.hub
             for wanted in (Filter(), Filter(name="chain"), Filter(statuses=(Status.FAILED,))):
-                one = PORTAL.call(lambda wanted=wanted: read_page(hub, wanted, 9, "", payloads=True)).states
-                other = PORTAL.call(lambda wanted=wanted: read_page(made, wanted, 9, "", payloads=True)).states
-                assert sorted(one, key=lambda state: state.instanceId) == sorted(other, key=lambda s: s.instanceId)
+
+                def listed(hub: TaskHub, wanted: Filter = wanted) -> list[pb.WorkflowState]:
+                    page = PORTAL.call(lambda: read_page(hub, wanted, 9, "", payloads=True))
+                    return sorted(page.states, key=lambda state: state.instanceId)
+
+                eventually(lambda: listed(hub) == listed(made), "lists that agree")
+                assert listed(made) != []
         finally:
             PORTAL.call(made.aclose)

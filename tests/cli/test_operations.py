@@ -205,7 +205,7 @@ def test_wait_waits(place: Place) -> None:
     place.start("approval", instance_id="a")
     with child([*COMMAND, "wait", "a", "--json", *place.options]) as waiting:
         place.client.raise_workflow_event("a", "approval")
-        assert waiting.ends(15) == 0
+        assert waiting.ends(30) == 0
         assert json.loads(waiting.out[0])["status"] == "COMPLETED"
 
 
@@ -222,7 +222,7 @@ def test_control_c_is_quiet(place: Place) -> None:
     with child([*COMMAND, "wait", "c", "a", *place.options]) as waiting:
         waiting.says("c  COMPLETED")
         os.kill(waiting.pid, signal.SIGINT)
-        assert waiting.ends(10) == 130
+        assert waiting.ends(30) == 130
         assert waiting.err == []
 
 

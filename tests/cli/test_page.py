@@ -48,7 +48,7 @@ def test_one_command_records_both_anew(tmp_path: Path) -> None:
     script = ROOT / "docs" / "terminal" / "record.py"
     options = ["--page", str(page), "--cast", str(cast), "--fast"]
     done = subprocess.run(
-        [sys.executable, str(script), *options], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(script), *options], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     before, after = PAGE.read_text(), page.read_text()

@@ -153,7 +153,7 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(tmp_path: Path) -> No
     command = " ".join([*COMMAND, "list", "--all", "--db", str(path)])
     for option in ("", "--json"):
         with child(["bash", "-c", f"set -o pipefail; {command} {option} | head -n 2"], NO_COLOR="1") as pipe:
-            assert pipe.ends(30) == 141
+            assert pipe.ends(60) == 141
             assert pipe.err == []
             assert len(pipe.out) == 2
 
@@ -180,7 +180,7 @@ def test_completion_knows_the_commands_and_statuses(typed: str, expected: str) -
         [str(Path(sys.executable).parent / "dapr-workflow")],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
         env=environment(
             _DAPR_WORKFLOW_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1)

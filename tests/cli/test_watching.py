@@ -58,7 +58,7 @@ class Screen:
         """What it said, without colours and moves."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.text)
 
-    def says(self, wanted: str, timeout: float = 15) -> None:
+    def says(self, wanted: str, timeout: float = 40) -> None:
         """Waits until the screen was told something from now on."""
         self.text = ""
         deadline = time.monotonic() + timeout
@@ -71,7 +71,7 @@ class Screen:
             pass
         return self.text
 
-    def ends(self, timeout: float = 15) -> int:
+    def ends(self, timeout: float = 40) -> int:
         deadline = time.monotonic() + timeout
         while self.process.poll() is None:
             assert time.monotonic() < deadline, f"goes on: {self.text!r}"
@@ -131,7 +131,7 @@ def test_in_a_pipe_every_change_is_a_line(place: Place) -> None:
         eventually(lambda: len(watching.out) > 1, "a line about the pause")
         assert "SUSPENDED" in watching.out[1]
         place.client.terminate_workflow("a", output=1)
-        assert watching.ends(10) == 1
+        assert watching.ends(30) == 1
         assert watching.out[-1].endswith("TERMINATED  1")
         assert watching.err == []
 
@@ -145,7 +145,7 @@ def test_programs_get_a_document_for_every_change(place: Place) -> None:
         place.client.raise_workflow_event("a", "approval", data="yes")
         eventually(lambda: json.loads(watching.out[-1])["status"] == "COMPLETED", "the end")
         os.kill(watching.pid, signal.SIGINT)
-        assert watching.ends(10) == 0
+        assert watching.ends(30) == 0
         assert watching.err == []
 
 
