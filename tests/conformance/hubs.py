@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import httpx
 
 from dapr_workflow_sdk import EmbeddedEngine, WorkflowClient, WorkflowRuntime, WorkflowState
+from dapr_workflow_sdk.engine.embedded import EngineApp
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.address import Address
 from dapr_workflow_sdk.taskhub.channel import GrpcTaskHub
@@ -47,15 +48,17 @@ class Hub:
         grpc_port: The port, if it is not.
         http_port: Port of the HTTP API, if it has one.
         database: The file of a sidecar's state store.
+        app_id: The app to speak for at the port, if it is not the one that the port is of.
         runtime: A running worker that all tests of the session share; register functions on it under fresh names.
         client: A client.
     """
 
     kind: str
-    engine: EmbeddedEngine | None = None
+    engine: EmbeddedEngine | EngineApp | None = None
     grpc_port: int | None = None
     http_port: int | None = None
     database: Path | None = None
+    app_id: str | None = None
     runtime: WorkflowRuntime = field(init=False)
     client: WorkflowClient = field(init=False)
 
@@ -72,19 +75,20 @@ class Hub:
         """Another worker for this hub, not started."""
         if self.engine is not None:
             return WorkflowRuntime(engine=self.engine, **options)
-        return WorkflowRuntime("127.0.0.1", self.grpc_port, **options)
+        return WorkflowRuntime("127.0.0.1", self.grpc_port, **{"app_id": self.app_id, **options})
 
     def new_client(self) -> WorkflowClient:
         """Another client for this hub."""
         if self.engine is not None:
             return WorkflowClient(engine=self.engine)
-        return WorkflowClient("127.0.0.1", self.grpc_port)
+        return WorkflowClient("127.0.0.1", self.grpc_port, app_id=self.app_id)
 
     def port(self) -> TaskHub:
         """The task hub port itself, for tests that play worker or client by hand; see `call`."""
         if self.engine is not None:
             return self.engine.hub
-        return GrpcTaskHub(Address(f"127.0.0.1:{self.grpc_port}", tls=False, source="the test"))
+        address = Address(f"127.0.0.1:{self.grpc_port}", tls=False, source="the test")
+        return GrpcTaskHub(address, app_id=self.app_id)
 
     @staticmethod
     def call(function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
