@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Report:
 
     cases: int = 0
     seconds: float = 0.0
-    answers: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter[str])
     megabytes: list[float] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -147,8 +147,9 @@ def target(folder: Path, *, file: bool) -> Iterator[Target]:
 class Campaign:
     """A number of cases against one engine."""
 
-    def __init__(self, target: Target, seed: int) -> None:
-        """Sends nothing yet."""
+    def __init__(self, target: Target, seed: int, tell: Callable[[Report], None] | None = None) -> None:
+        """Sends nothing yet; `tell` hears of every batch."""
+        self._tell = tell
         self._target = target
         self._seed = seed
         self._ids = ("one", "two", "three", "one:0001", "parent")
@@ -175,11 +176,15 @@ class Campaign:
                 count = min(batch, cases - self.report.cases)
                 await self._prepare(channel)
                 async with self._greedy_worker(channel):
-                    await asyncio.gather(*(self._some(channel, http, count // 16 + (n < count % 16)) for n in range(16)))
+                    await asyncio.gather(
+                        *(self._some(channel, http, count // 16 + (n < count % 16)) for n in range(16))
+                    )
                 self.report.cases += count
                 await self._look(channel)
                 self.report.seconds = time.monotonic() - began
                 self.report.megabytes.append(self._target.megabytes())
+                if self._tell is not None:
+                    self._tell(self.report)
         return self.report
 
     async def _prepare(self, channel: Any) -> None:
@@ -193,7 +198,7 @@ class Campaign:
         """A second worker, which answers what it gets with nonsense."""
         stub = channel.unary_stream(
             methods.GET_WORK_ITEMS.path,
-            request_serializer=Message.SerializeToString,
+            request_serializer=pb.GetWorkItemsRequest.SerializeToString,
             response_deserializer=pb.WorkItem.FromString,
         )
 
@@ -224,6 +229,7 @@ class Campaign:
             answer.instanceId = item.activityRequest.workflowInstance.instanceId
             answer.taskId = item.activityRequest.taskId
         answer.completionToken = item.completionToken
+        self.report.answers["turns and activities answered with nonsense"] += 1
         with contextlib.suppress(grpc.aio.AioRpcError):
             await _call(channel, method, answer, pb.CompleteTaskResponse, timeout=0.2)
 
@@ -324,18 +330,33 @@ class Campaign:
         self._target.check()
 
 
-async def _call(channel: Any, method: methods.Method, request: Message, response: Any, timeout: float = _PATIENCE) -> Any:
+async def _call(
+    channel: Any, method: methods.Method, request: Message, response: Any, timeout: float = _PATIENCE
+) -> Any:
     stub = channel.unary_unary(
         method.path, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
     )
     return await stub(request, timeout=timeout)
 
 
-def fuzz(folder: Path, *, cases: int, batch: int, seed: int, file: bool) -> Report:
+def fuzz(
+    folder: Path,
+    *,
+    cases: int,
+    batch: int,
+    seed: int,
+    file: bool,
+    tell: Callable[[Report], None] | None = None,
+) -> Report:
     """Runs a campaign against a fresh engine.
 
     Raises:
         FuzzError: The engine is not well; the message says why, and the log of the engine is in the folder.
     """
     with target(folder, file=file) as engine:
-        return asyncio.run(Campaign(engine, seed).run(cases, batch))
+        try:
+            return asyncio.run(Campaign(engine, seed, tell).run(cases, batch))
+        except FuzzError as error:
+            raise FuzzError(
+                f"{error}\nThe end of the log:\n{engine.log.read_text(errors='replace')[-4000:]}"
+            ) from error

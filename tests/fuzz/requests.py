@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -138,7 +137,9 @@ class Maker:
     def http(self) -> HttpRequest:
         """A request to a route, or near one."""
         one = self.random.choice
-        operation = one(("start", "terminate", "pause", "resume", "purge", "rerun", "history", "raiseEvent/go", "", "x"))
+        operation = one(
+            ("start", "terminate", "pause", "resume", "purge", "rerun", "history", "raiseEvent/go", "", "x")
+        )
         name = quote(self.text()[:2000], safe=one(("", "/")))
         prefix = one(("/v1.0", "/v1.0-beta1", "/v1.0-alpha1", "/v1.0", "/v2.0"))
         path = one(
@@ -150,7 +151,10 @@ class Maker:
                 f"{prefix}/workflows/dapr/one/raiseEvent/{name}",
             )
         )
-        parameters = (*("instanceID", "newInstanceID", "eventID", "pageSize", "continuationToken", "status", "name"), "x")
+        parameters = (
+            *("instanceID", "newInstanceID", "eventID", "pageSize", "continuationToken", "status", "name"),
+            "x",
+        )
         query = "&".join(f"{one(parameters)}={quote(self.text()[:2000])}" for _ in range(self.random.randrange(4)))
         headers = {}
         if self.random.random() < 0.1:

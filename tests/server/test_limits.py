@@ -17,7 +17,7 @@ from dapr_workflow_sdk.engine.server.checks import check, read
 from dapr_workflow_sdk.engine.server.limits import longest_text
 from dapr_workflow_sdk.errors import InvalidOperationError, TaskHubError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import text_of
+from dapr_workflow_sdk.taskhub.wire.values import NEVER, text_of
 from tests.server.support import call, refused, wire
 from tests.worker.support import activity_call, eventually, within
 
@@ -295,6 +295,22 @@ def test_what_is_not_known_is_not_kept() -> None:
     assert request.SerializeToString() == pb.RaiseEventRequest(name="go").SerializeToString()
     with pytest.raises(InvalidOperationError, match="no RaiseEventRequest"):
         read(pb.RaiseEventRequest, b"\x12\x01\xff", Limits())
+
+
+def test_times_that_no_store_can_keep_are_brought_near() -> None:
+    """A start or a timer thousands of years away is never, and says so as well a little earlier."""
+    request = pb.CreateInstanceRequest(name="flow", scheduledStartTimestamp=Timestamp(seconds=20_000_000_000))
+    check(request, SMALL)
+    assert request.scheduledStartTimestamp.ToDatetime().year == 2200
+    answer = pb.WorkflowResponse(
+        actions=[
+            pb.WorkflowAction(createTimer=pb.CreateTimerAction(fireAt=Timestamp(seconds=-62_135_596_800))),
+            pb.WorkflowAction(createTimer=pb.CreateTimerAction(fireAt=NEVER)),
+        ]
+    )
+    check(answer, SMALL)
+    assert answer.actions[0].createTimer.fireAt.ToDatetime().year == 1740
+    assert answer.actions[1].createTimer.fireAt == NEVER
 
 
 def test_the_longest_text_is_found_wherever_it_is() -> None:

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from dapr_workflow_sdk.engine.server.limits import Limits, exhausted, longest_text
 from dapr_workflow_sdk.taskhub.failures import invalid
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import NEVER
 
 M = TypeVar("M", bound=Message)
 
@@ -21,6 +22,9 @@ M = TypeVar("M", bound=Message)
 _DEEPEST_FAILURE = 50
 # The years 1 to 9999, which is what a Timestamp can hold.
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
+# Stores keep nanoseconds in 64 bits, which end in the year 2262, and a rerun moves timers. So a time after the year
+# 2200 is never, and one as long before 1970 was always.
+_FURTHEST = 7_258_118_400
 _STATUSES = frozenset(pb.WorkflowStatus.values())
 
 
@@ -63,16 +67,27 @@ def check(message: Message, limits: Limits) -> None:
             _cut(message.failureDetails)
     elif isinstance(message, pb.WorkflowResponse):
         for action in message.actions:
-            if action.HasField("createTimer"):
-                _check_time("time of a timer", action.createTimer.fireAt)
-            elif action.HasField("completeWorkflow") and action.completeWorkflow.HasField("failureDetails"):
-                _cut(action.completeWorkflow.failureDetails)
+            _check_action(action)
     elif isinstance(message, pb.ListInstanceIDsRequest | pb.ListInstancesRequest):
         message.pageSize = min(message.pageSize, limits.page_size)
         if isinstance(message, pb.ListInstancesRequest):
             _check_filter(message)
     elif isinstance(message, pb.PurgeInstancesRequest):
         _check_filter(message.purgeInstanceFilter)
+
+
+def _check_action(action: pb.WorkflowAction) -> None:
+    kind = action.WhichOneof("workflowActionType")
+    if kind == "createTimer":
+        _check_time("time of a timer", action.createTimer.fireAt)
+    elif kind == "createDetachedWorkflow" and action.createDetachedWorkflow.HasField("scheduledStartTimestamp"):
+        _check_time("start time", action.createDetachedWorkflow.scheduledStartTimestamp)
+    elif kind == "completeWorkflow":
+        complete = action.completeWorkflow
+        if complete.HasField("failureDetails"):
+            _cut(complete.failureDetails)
+        for event in complete.carryoverEvents:
+            _check_time("time of an event", event.timestamp)
 
 
 def check_id(instance_id: str, limits: Limits) -> None:
@@ -117,6 +132,8 @@ def _check_time(what: str, moment: Timestamp) -> None:
             f"The {what} is no time: {moment.seconds} seconds and {moment.nanos} nanoseconds are outside of the "
             "years 1 to 9999."
         )
+    if moment != NEVER and not -_FURTHEST <= moment.seconds <= _FURTHEST:
+        moment.seconds = _FURTHEST if moment.seconds > 0 else -_FURTHEST
 
 
 def _cut(failure: pb.TaskFailureDetails) -> None:

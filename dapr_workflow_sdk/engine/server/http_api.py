@@ -287,6 +287,8 @@ def _number(text: str, name: str, *, least: int) -> int:
 
 _STATUSES: dict[str, Any] = {name.removeprefix("WORKFLOW_STATUS_"): value for name, value in pb.WorkflowStatus.items()}
 
+_STATUS_NAMES = {value: name for name, value in _STATUSES.items()}
+
 
 def _status_named(name: str) -> pb.WorkflowStatus:
     status: pb.WorkflowStatus | None = _STATUSES.get(name.upper())
@@ -341,6 +343,6 @@ def _shown(state: pb.WorkflowState) -> dict[str, Any]:
         "workflowName": state.name,
         "createdAt": state.createdTimestamp.ToJsonString(),
         "lastUpdatedAt": state.lastUpdatedTimestamp.ToJsonString(),
-        "runtimeStatus": pb.WorkflowStatus.Name(state.workflowStatus).removeprefix("WORKFLOW_STATUS_"),
+        "runtimeStatus": _STATUS_NAMES.get(state.workflowStatus, "UNKNOWN"),
         "properties": properties,
     }

@@ -139,7 +139,7 @@ def _schemas() -> _Json:
             workflowName=text,
             createdAt=moment,
             lastUpdatedAt=moment,
-            runtimeStatus={"enum": _statuses()},
+            runtimeStatus={"enum": [*_statuses(), "UNKNOWN"]},
             properties={"type": "object", "additionalProperties": text},
         ),
         "Page": {
