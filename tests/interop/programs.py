@@ -130,9 +130,9 @@ class Site:
         """A client of ours."""
         return self._stack.enter_context(WorkflowClient(HOST, self.grpc_port))
 
-    def logs(self) -> str:
+    def logs(self, lines: int = 40) -> str:
         """The ends of the logs of the engine and the workers."""
-        return "\n".join(f"--- {process.name}\n{process.log_tail()}" for process in self._processes)
+        return "\n".join(f"--- {process.name}\n{process.log_tail(lines)}" for process in self._processes)
 
     def close(self) -> None:
         """Ends all."""

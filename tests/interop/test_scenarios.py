@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,7 +56,15 @@ RUNS = {
 }
 
 
-Results = Callable[[str], Mapping[str, Any]]
+@dataclass(frozen=True)
+class Outcome:
+    """What the client of a run has told, and what engine and worker have logged."""
+
+    told: Mapping[str, Any]
+    logs: str
+
+
+Results = Callable[[str], Outcome]
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +80,22 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         threads.shutdown(cancel_futures=True)
 
 
-def _run(run: Run, folder: Path) -> Mapping[str, Any]:
+def _run(run: Run, folder: Path) -> Outcome:
     with site(folder) as place:
         place.start_worker(run.worker())
-        return place.run_client(run.client(), *run.expected)
+        told = place.run_client(run.client(), *run.expected)
+        return Outcome(told, place.logs(1000))
 
 
 @pytest.mark.parametrize(
     ("name", "scenario"), [(name, scenario) for name, run in RUNS.items() for scenario in run.expected]
 )
 def test_scenario(results: Results, name: str, scenario: str) -> None:
-    assert results(name).get(scenario) == RUNS[name].expected[scenario]
+    outcome = results(name)
+    told = outcome.told.get(scenario)
+    # Instances are named after their scenarios.
+    log = "\n".join(line for line in outcome.logs.splitlines() if scenario in line)
+    assert told == RUNS[name].expected[scenario], f"{json.dumps(told)}\n{log}"
 
 
 def test_every_scenario_is_run() -> None:
