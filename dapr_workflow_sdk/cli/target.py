@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import os
 import re
+import socket
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dapr_workflow_sdk.errors import RuntimeStateError, TaskHubError, TaskHubUnavailableError
+from dapr_workflow_sdk.errors import RuntimeStateError, TaskHubUnavailableError
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.address import Address, AddressError, find_address
 from dapr_workflow_sdk.taskhub.port import TaskHub
@@ -191,20 +192,17 @@ def way_out(path: Path, problem: str) -> str:
 
 def _port_of(process: int) -> int | None:
     """The gRPC port that a process of this machine serves, as far as the system tells."""
-    from dapr_workflow_sdk.taskhub.channel import GrpcTaskHub
+    return next((port for port in _listening(process) if _speaks_first(port)), None)
 
-    for port in _listening(process):
-        hub = GrpcTaskHub(Address(f"127.0.0.1:{port}", tls=False, source="the process"))
-        try:
-            PORTAL.call(hub.connect, _PROBE)
-        except TaskHubError as error:
-            if "refuses to talk" in str(error):
-                return port
-        else:
-            return port
-        finally:
-            PORTAL.call(hub.aclose)
-    return None
+
+def _speaks_first(port: int) -> bool:
+    """Whether a server greets whoever connects, as gRPC ones do; a web server waits to be asked, and logs nonsense."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _PROBE) as connection:
+            connection.settimeout(_PROBE)
+            return bool(connection.recv(1))
+    except OSError:
+        return False
 
 
 def _listening(process: int) -> list[int]:

@@ -78,6 +78,8 @@ def test_a_file_in_use_names_the_port_of_its_engine(tmp_path: Path) -> None:
             f"x.db is in use by the engine of process {engine.pid}. Ask that one: --grpc-port {port} instead of --db."
         )
         assert answer.err == f"dapr-workflow: {expected}\n"
+        # The engine has not been bothered: it has nothing to complain about.
+        assert engine.err == []
         assert real("list", "--json", "--grpc-port", port).json["instances"] == []
 
 

@@ -125,10 +125,10 @@ def test_one_instance_is_watched_to_its_end(place: Place, tmp_path: Path) -> Non
 def test_in_a_pipe_every_change_is_a_line(place: Place) -> None:
     place.start("approval", instance_id="a")
     with child(watch("a", *place.options), NO_COLOR="1") as watching:
-        eventually(lambda: watching.out, "a line")
+        eventually(lambda: watching.out, "a line", 40)
         assert watching.out[0].split(None, 1)[1] == "a  approval  RUNNING  awaiting approval"
         place.client.pause_workflow("a")
-        eventually(lambda: len(watching.out) > 1, "a line about the pause")
+        eventually(lambda: len(watching.out) > 1, "a line about the pause", 40)
         assert "SUSPENDED" in watching.out[1]
         place.client.terminate_workflow("a", output=1)
         assert watching.ends(30) == 1
@@ -139,11 +139,11 @@ def test_in_a_pipe_every_change_is_a_line(place: Place) -> None:
 def test_programs_get_a_document_for_every_change(place: Place) -> None:
     with child(watch("--json", *place.options)) as watching:
         place.start("approval", instance_id="a")
-        eventually(lambda: watching.out, "a line")
+        eventually(lambda: watching.out, "a line", 40)
         first = json.loads(watching.out[0])
         assert (first["id"], first["status"]) in {("a", "RUNNING"), ("a", "PENDING")}
         place.client.raise_workflow_event("a", "approval", data="yes")
-        eventually(lambda: json.loads(watching.out[-1])["status"] == "COMPLETED", "the end")
+        eventually(lambda: json.loads(watching.out[-1])["status"] == "COMPLETED", "the end", 40)
         os.kill(watching.pid, signal.SIGINT)
         assert watching.ends(30) == 0
         assert watching.err == []
@@ -155,12 +155,12 @@ def test_watching_outlives_a_restart_of_the_engine(tmp_path: Path) -> None:
         with EmbeddedEngine(path) as engine, engine.serve(grpc_port=port), WorkflowClient(engine=engine) as client:
             client.schedule_new_workflow("nobody", instance_id="one")
             watching = stack.enter_context(child(watch("--grpc-port", str(port)), NO_COLOR="1"))
-            eventually(lambda: watching.out, "a line")
-        eventually(lambda: watching.err, "a line about the outage")
+            eventually(lambda: watching.out, "a line", 40)
+        eventually(lambda: watching.err, "a line about the outage", 40)
         assert "Trying again" in watching.err[0]
         with EmbeddedEngine(path) as engine, engine.serve(grpc_port=port), WorkflowClient(engine=engine) as client:
             client.schedule_new_workflow("nobody", instance_id="two")
-            eventually(lambda: any(" two " in line for line in watching.out), "the new instance")
+            eventually(lambda: any(" two " in line for line in watching.out), "the new instance", 40)
             assert watching.process.poll() is None
 
 
