@@ -12,6 +12,7 @@ from urllib.parse import quote
 import grpc
 import grpc.aio
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.server.access import APP_HEADER, TOKEN_HEADER, Access, bracketed
@@ -161,7 +162,7 @@ class GrpcServer:
             except Exception as error:
                 logger.exception("%s failed", method.name)
                 code, details = grpc.StatusCode.INTERNAL, f"{method.name} failed: {error!r}"
-            return await context.abort(code, _short(details))
+            return await _abort(context, code, details)
 
         return grpc.unary_unary_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
 
@@ -267,11 +268,11 @@ class GrpcServer:
                 async with self._hub_for(context).notices(request.workerId) as notices:
                     await context.send_initial_metadata(())
                     async for notice in notices:
-                        await context.write(notice)
+                        await _write(context, notice)
             return
         except TaskHubError as error:
             code, details = error.code(), error.details()
-        await context.abort(code, _short(details))
+        await _abort(context, code, details)
 
     async def _work_items(self, data: bytes, context: _Context) -> None:
         try:
@@ -281,7 +282,7 @@ class GrpcServer:
         except TaskHubError as error:
             code, details = error.code(), error.details()
         if code is not grpc.StatusCode.OK:
-            await context.abort(code, _short(details))
+            await _abort(context, code, details)
 
     async def _send_items(self, request: pb.GetWorkItemsRequest, context: _Context) -> tuple[grpc.StatusCode, str]:
         offer = WorkerOffer(
@@ -322,7 +323,7 @@ class GrpcServer:
                 # connection breaks. Others get the items of the worker before that.
                 patience = loop.call_later(seconds, give_up)
                 try:
-                    await context.write(wire)
+                    await _write(context, wire)
                 finally:
                     patience.cancel()
                 if leaving is not None:
@@ -361,6 +362,25 @@ async def _refuse(_: Any, context: _Context) -> None:
 
 # A handler of a stream of requests is called before the first one is read.
 _REFUSAL: _Handler = grpc.stream_unary_rpc_method_handler(_refuse)
+
+
+async def _write(context: _Context, message: Message) -> None:
+    """Sends a message of a stream."""
+    try:
+        await context.write(message)
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError("the caller has left") from error
+
+
+async def _abort(context: _Context, code: grpc.StatusCode, details: str) -> None:
+    """Answers with an error.
+
+    If the caller has just left, gRPC would log that as an error of this server; it takes a cancellation for what it is.
+    """
+    try:
+        await context.abort(code, _short(details))
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError("the caller has left") from error
 
 
 def _short(details: str) -> str:
