@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,8 +69,8 @@ def ours() -> Sdk:
 class Site:
     """An engine in a process, and what runs against it; closing it ends all."""
 
-    def __init__(self, folder: Path) -> None:
-        """Starts nothing yet."""
+    def __init__(self, folder: Path, apps: Sequence[str] = ()) -> None:
+        """Starts nothing yet; each of the other `apps` gets a gRPC port of its own."""
         self._folder = folder
         self._stack = ExitStack()
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith("DAPR_")}
@@ -78,12 +78,14 @@ class Site:
         self._processes: list[ServerProcess] = []
         self._engine = self._process("engine", {"PYTHONPATH": str(_REPOSITORY)})
         self.grpc_port = 0
+        self.app_ports = dict.fromkeys(apps, 0)
         self._http_port = 0
 
     def start_engine(self) -> None:
         """Starts the engine on free ports."""
         while not self.grpc_port:
             self.grpc_port, self._http_port = free_port(), free_port()
+            self.app_ports = {app: free_port() for app in self.app_ports}
             try:
                 self._launch_engine()
             except PortClashError:
@@ -97,8 +99,9 @@ class Site:
 
     def _launch_engine(self) -> None:
         ports = ["--grpc-port", str(self.grpc_port), "--http-port", str(self._http_port)]
-        command = [sys.executable, "-m", "dapr_workflow_sdk", "engine", "--db", str(self._folder / "engine.db"), *ports]
-        self._engine.start(command, self._answers, _PATIENCE)
+        apps = [f"--app={name}={port}" for name, port in self.app_ports.items()]
+        command = [sys.executable, "-m", "dapr_workflow_sdk", "engine", "--db", str(self._folder / "engine.db")]
+        self._engine.start([*command, *ports, *apps], self._answers, _PATIENCE)
 
     def start_worker(self, sdk: Sdk, **environment: str) -> ServerProcess:
         """Starts a worker and returns when it works."""
@@ -152,9 +155,9 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[Site]:
-    """A site with a running engine."""
-    made = Site(folder)
+def site(folder: Path, *apps: str) -> Iterator[Site]:
+    """A site with a running engine, which has ports for other apps."""
+    made = Site(folder, apps)
     try:
         made.start_engine()
         yield made
