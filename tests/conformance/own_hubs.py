@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from typing_extensions import Self
 
-from dapr_workflow_sdk import EmbeddedEngine, WorkflowRuntime
+from dapr_workflow_sdk import EmbeddedEngine, WorkflowClient, WorkflowRuntime
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.converter import JsonConverter
 from dapr_workflow_sdk.engine.server.limits import Limits
@@ -80,6 +80,10 @@ class OwnHub(Hub):
             self._registered.append((kind, function, name))
             getattr(self.runtime, f"register_{kind}")(function, name=name)
 
+    def registered_name(self, function: Callable[..., Any]) -> str:
+        """The fresh name of a function that was registered with `workflow` or `activity`."""
+        return next(name for _, known, name in self._registered if known is function)
+
     @property
     def registry(self) -> Registry:
         """What is registered, for workers played by hand."""
@@ -87,6 +91,22 @@ class OwnHub(Hub):
         for kind, function, name in self._registered:
             registry.add("workflow" if kind == "workflow" else "activity", function, name)
         return registry
+
+    def runtime_of(self, app_id: str) -> WorkflowRuntime:
+        """A worker of another app on the same engine, not started; it knows what is registered here."""
+        if self.engine is not None:
+            runtime = WorkflowRuntime(engine=self.engine.app(app_id), shutdown_timeout=0.2)
+        else:
+            runtime = WorkflowRuntime("127.0.0.1", self.grpc_port, app_id=app_id, shutdown_timeout=0.2)
+        for kind, function, name in self._registered:
+            getattr(runtime, f"register_{kind}")(function, name=name)
+        return runtime
+
+    def client_of(self, app_id: str) -> WorkflowClient:
+        """A client of another app on the same engine."""
+        if self.engine is not None:
+            return WorkflowClient(engine=self.engine.app(app_id))
+        return WorkflowClient("127.0.0.1", self.grpc_port, app_id=app_id)
 
     def start_soon(self, workflow: Callable[..., Any] | str, value: Any = None) -> str:
         """Starts an instance without waiting for its first turn, as sidecars do when no time is named."""

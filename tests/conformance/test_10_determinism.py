@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from dapr_workflow_sdk import (
     Task,
     TaskFailedError,
+    TaskHubUnavailableError,
     WorkflowActivityContext,
+    WorkflowAlreadyExistsError,
     WorkflowContext,
     WorkflowStatus,
     when_all,
     when_any,
 )
+from dapr_workflow_sdk.engine.state import Change
+from dapr_workflow_sdk.engine.stores.memory import MemoryStore
+from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
+from dapr_workflow_sdk.errors import WorkflowStalledError
 from dapr_workflow_sdk.replay.turn import TurnOutput
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of
 from tests.conformance import literal as h
 from tests.conformance.hubs import Hub, kind_of
+from tests.conformance.own_hubs import HandWorker, OwnHub, engine_hub, in_background, own_hub
 
 Run = Generator[Task[Any], Any, Any]
 Call = Callable[[WorkflowContext], Task[Any]]
+
+
+@pytest.fixture(scope="module")
+def own(hub: Hub, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[OwnHub]:
+    """A hub of the same kind, without a worker unless a test connects one."""
+    with own_hub(hub.kind, tmp_path_factory.mktemp("own"), request) as own:
+        yield own
 
 
 def _result(output: TurnOutput) -> str | None:
@@ -218,6 +236,419 @@ def test_120_results_that_nothing_ever_asks_for_do_no_harm() -> None:
 
     past = [h.begun(), h.started(), h.scheduled(1), h.begun(1), *orphans]
     assert _result(h.turn(one, past, [h.begun(2), h.completed(1, '"done"'), *orphans])) == '"done"'
+
+
+# ---- 121, 122: what may happen only once ---------------------------------------------------------------------
+
+
+def test_121_a_second_start_or_end_in_a_history_changes_nothing() -> None:
+    starts: list[int] = []
+
+    def one(ctx: WorkflowContext, value: int) -> Run:
+        starts.append(value)
+        return (yield ctx.call_activity("work"))
+
+    past = [h.begun(), h.started(text="1"), h.scheduled(1)]
+    output = h.turn(one, past, [h.begun(1), h.started(text="2"), h.completed(1, '"done"')])
+    assert _result(output) == '"done"'
+    assert starts == [1]
+
+
+def test_121_an_instance_is_started_and_ended_once(own: OwnHub) -> None:
+    @own.workflow
+    def subject(ctx: WorkflowContext) -> Run:
+        return (yield ctx.wait_for_external_event("go"))
+
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(subject)
+        worker.play(worker.turn(instance_id))
+        with pytest.raises(WorkflowAlreadyExistsError, match="already exists"):
+            own.client.schedule_new_workflow(subject, instance_id=instance_id)
+        own.client.raise_workflow_event(instance_id, "go")
+        worker.answer(worker.turn(instance_id), [_ended(2, '"first"'), _ended(3, '"second"')])
+        assert own.finish(instance_id).serialized_output == '"first"'
+    kinds = [kind_of(event) for event in own.recorded(instance_id)]
+    assert (kinds.count("executionStarted"), kinds.count("executionCompleted")) == (1, 1)
+
+
+@pytest.mark.not_on("daprd", reason="1.16 takes the events that are carried over as they are")
+def test_121_a_start_that_is_carried_over_is_dropped(own: OwnHub) -> None:
+    @own.workflow
+    def subject(ctx: WorkflowContext) -> None: ...
+
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(subject)
+        first = worker.turn(instance_id)
+        again = pb.CompleteWorkflowAction(
+            workflowStatus=pb.WORKFLOW_STATUS_CONTINUED_AS_NEW,
+            result=text_of("2"),
+            carryoverEvents=[
+                first.new[1],
+                h.raised("kept"),
+                h.event(7, executionCompleted=pb.ExecutionCompletedEvent()),
+            ],
+        )
+        worker.answer(first, [pb.WorkflowAction(id=1, completeWorkflow=again)])
+        second = worker.turn(instance_id)
+        assert [kind_of(event) for event in second.new] == ["workflowStarted", "executionStarted", "eventRaised"]
+        assert second.new[1].executionStarted.input.value == "2"
+        worker.play(second)
+        assert own.finish(instance_id).runtime_status is WorkflowStatus.COMPLETED
+
+
+@pytest.mark.not_on("daprd", reason="1.16 tells the parent of each of the two ends; its worker must drop the second")
+def test_122_a_child_that_ends_twice_in_one_answer_tells_its_parent_once(own: OwnHub) -> None:
+    @own.workflow
+    def child(ctx: WorkflowContext) -> None: ...
+
+    @own.workflow
+    def parent(ctx: WorkflowContext) -> Run:
+        first = yield ctx.call_child_workflow(child, instance_id=f"{ctx.instance_id}-child")
+        return [first, (yield ctx.wait_for_external_event("go"))]
+
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(parent)
+        worker.play(worker.turn(instance_id))
+        failed = pb.CompleteWorkflowAction(workflowStatus=pb.WORKFLOW_STATUS_FAILED)
+        worker.answer(
+            worker.turn(f"{instance_id}-child"),
+            [_ended(1, '"first"'), _ended(2, '"second"'), pb.WorkflowAction(id=3, completeWorkflow=failed)],
+        )
+        told = worker.turn(instance_id)
+        assert [kind_of(event) for event in told.new] == ["workflowStarted", "childWorkflowInstanceCompleted"]
+        worker.play(told)
+        own.client.raise_workflow_event(instance_id, "go", data="on")
+        after = worker.turn(instance_id)
+        assert [kind_of(event) for event in after.new] == ["workflowStarted", "eventRaised"]
+        worker.play(after)
+        assert own.finish(instance_id).serialized_output == '["first", "on"]'
+    state = own.finish(f"{instance_id}-child")
+    assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.COMPLETED, '"first"')
+
+
+def _ended(action_id: int, text: str) -> pb.WorkflowAction:
+    end = pb.CompleteWorkflowAction(workflowStatus=pb.WORKFLOW_STATUS_COMPLETED, result=text_of(text))
+    return pb.WorkflowAction(id=action_id, completeWorkflow=end)
+
+
+# ---- 123: a store that fails -----------------------------------------------------------------------------------
+
+
+class _Disk:
+    """Breaks the stores of one kind while a certain instance is written.
+
+    Attributes:
+        doomed: The instance.
+        countdown: How many of its commits succeed before one fails; below 0, none fails.
+        failures: How many have failed.
+    """
+
+    def __init__(self, store: type[MemoryStore] | type[SqliteStore], at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.doomed = ""
+        self.countdown = -1
+        self.failures = 0
+        write, sync = store.write, store.sync
+        broken = threading.Event()
+
+        def write_or_fail(self_: Any, changes: Sequence[Change]) -> None:
+            if any(change.key[1].startswith(self.doomed) for change in changes) and self.countdown >= 0:
+                self.countdown -= 1
+                if self.countdown < 0:
+                    if at == "write":
+                        self._fail()
+                    broken.set()
+            write(self_, changes)
+
+        def sync_or_fail(self_: Any) -> None:
+            if broken.is_set():
+                broken.clear()
+                self_._take_back()
+                self._fail()
+            sync(self_)
+
+        monkeypatch.setattr(store, "write", write_or_fail)
+        monkeypatch.setattr(store, "sync", sync_or_fail)
+
+    def _fail(self) -> None:
+        self.failures += 1
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.not_on("daprd", reason="its state store cannot be told to fail")
+@pytest.mark.parametrize(
+    "at",
+    [
+        "write",
+        pytest.param("sync", marks=pytest.mark.not_on("memory", reason="it has no disk that a commit waits for")),
+    ],
+)
+def test_123_a_commit_that_fails_in_the_middle_of_a_run_leaves_no_trace(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    disk = _Disk(MemoryStore if hub.kind == "memory" else SqliteStore, at, monkeypatch)
+    children: list[str] = []
+    with engine_hub(hub.kind, tmp_path) as own:
+
+        @own.activity
+        def work(ctx: WorkflowActivityContext, number: int) -> int:
+            return number
+
+        @own.workflow
+        def child(ctx: WorkflowContext) -> Run:
+            return (yield ctx.call_activity(work, input=3))
+
+        @own.workflow
+        def parent(ctx: WorkflowContext) -> Run:
+            results = [(yield ctx.call_activity(work, input=1))]
+            results += yield when_all([ctx.call_activity(work, input=2), ctx.call_child_workflow(child)])
+            yield ctx.create_timer(timedelta(milliseconds=1))
+            ctx.set_custom_status("waiting")
+            results.append((yield ctx.wait_for_external_event("go")))
+            return results
+
+        def run() -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+            """Runs the workflow and returns the shapes of its history and that of its child."""
+            instance_id = own.fresh("i")
+            own.client.schedule_new_workflow(parent, instance_id=instance_id)
+            disk.doomed = instance_id
+            own.eventually(lambda: own.state(instance_id).serialized_custom_status, "it waits")
+            _raise_until_it_is_taken(own, instance_id)
+            state = own.finish(instance_id)
+            assert state.serialized_output == "[1, 2, 3, 4]"
+            children.append(f"{instance_id}:0003")
+            return _shape(own, instance_id), _shape(own, children[-1])
+
+        with own.runtime:
+            expected = run()
+            commits = 0
+            while True:
+                disk.countdown = commits
+                failures = disk.failures
+                assert run() == expected, f"after commit {commits} failed"
+                if disk.failures == failures:
+                    break
+                commits += 1
+            # Turn by turn, with the child: each commit has failed once.
+            assert commits >= 6
+
+
+def _raise_until_it_is_taken(hub: Hub, instance_id: str) -> None:
+    """Raises an event once more if it could not be stored; the engine has told so, and nothing has happened."""
+    try:
+        hub.client.raise_workflow_event(instance_id, "go", data=4)
+    except TaskHubUnavailableError as error:
+        assert "Input/output error" in str(error)
+        hub.client.raise_workflow_event(instance_id, "go", data=4)
+
+
+def _shape(hub: Hub, instance_id: str) -> list[tuple[str, int]]:
+    """What a history records; turns may be cut otherwise."""
+    events = [(kind_of(event), event.eventId) for event in hub.history(instance_id)]
+    return sorted(event for event in events if event[0] != "workflowStarted")
+
+
+# ---- 124 to 126: code of another version -----------------------------------------------------------------------
+
+_of_1_17 = pytest.mark.not_on("daprd", reason="1.17 was the first to know versions and patches")
+
+
+def _version(*patches: str, name: str | None = None) -> pb.WorkflowVersion:
+    return pb.WorkflowVersion(patches=patches, name=name)
+
+
+def _stamps(events: Sequence[pb.HistoryEvent]) -> list[tuple[list[str], str]]:
+    """Patches and names that the turns of a history are stamped with."""
+    return [
+        (list(event.workflowStarted.version.patches), event.workflowStarted.version.name)
+        for event in events
+        if kind_of(event) == "workflowStarted"
+    ]
+
+
+def _call(action_id: int) -> pb.WorkflowAction:
+    return pb.WorkflowAction(id=action_id, scheduleTask=pb.ScheduleTaskAction(name="work"))
+
+
+@_of_1_17
+def test_124_a_turn_is_stamped_with_the_version_of_its_code(own: OwnHub) -> None:
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon("anything")
+        worker.answer(worker.turn(instance_id), [_call(1)], version=_version("a", name="v1"))
+        assert _stamps(own.history(instance_id)) == [(["a"], "v1")]
+        activity = worker.activity(instance_id)
+        done = in_background(lambda: worker.finish(activity))
+        second = worker.turn(instance_id)
+        assert _stamps(second.past) == [(["a"], "v1")]
+        assert _stamps(second.new) == [([], "")]
+        # Patches that come later are added; what the history has stays as it is.
+        worker.answer(second, [], version=_version("a", "b", name="v1"))
+        done.result(10)
+        own.client.raise_workflow_event(instance_id, "go")
+        third = worker.turn(instance_id)
+        assert _stamps(third.past) == [(["a"], "v1"), (["a", "b"], "v1")]
+        again = pb.CompleteWorkflowAction(workflowStatus=pb.WORKFLOW_STATUS_CONTINUED_AS_NEW)
+        action = pb.WorkflowAction(id=2, completeWorkflow=again)
+        worker.answer(third, [action], version=_version("a", "b", name="v1"))
+        # A new execution takes the code as it is now.
+        fourth = worker.turn(instance_id)
+        assert fourth.past == []
+        assert _stamps(fourth.new) == [([], "")]
+        worker.answer(fourth, [_ended(1, '"done"')], version=_version("c"))
+        assert own.finish(instance_id).serialized_output == '"done"'
+    assert _stamps(own.history(instance_id)) == [(["c"], "")]
+
+
+@_of_1_17
+@pytest.mark.parametrize(
+    ("recorded", "met", "shown"),
+    [
+        (["a"], ["b"], ("a", "b")),
+        (["a"], [], ("a", "")),
+        (["a", "b"], ["a"], ("a, b", "a")),
+        (["a", "b"], ["b", "a"], ("a, b", "b, a")),
+    ],
+    ids=["another one", "none", "fewer", "another order"],
+)
+def test_125_code_without_a_recorded_patch_stalls_until_it_is_back(
+    own: OwnHub, recorded: list[str], met: list[str], shown: tuple[str, str]
+) -> None:
+    text = f"Patch mismatch. History patches: [{shown[0]}], current patches: [{shown[1]}]. "
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon("anything")
+        worker.answer(worker.turn(instance_id), [_call(1)], version=_version(*recorded))
+        activity = worker.activity(instance_id)
+        done = in_background(lambda: worker.finish(activity, "1"))
+        worker.answer(worker.turn(instance_id), [_ended(2, '"wrong"')], version=_version(*met))
+        # The result is kept, and nothing of the answer happens.
+        done.result(10)
+        _assert_stalled(own, instance_id, pb.STALLED_REASON_PATCH_MISMATCH, text)
+    with HandWorker(own) as worker:
+        # The same code again says the same, once.
+        worker.answer(worker.turn(instance_id), [_ended(2, '"wrong"')], version=_version(*met))
+        _assert_stalled(own, instance_id, pb.STALLED_REASON_PATCH_MISMATCH, text)
+    with HandWorker(own) as worker:
+        right = worker.turn(instance_id)
+        assert [kind_of(event) for event in right.new] == ["workflowStarted", "taskCompleted"]
+        worker.answer(right, [_ended(2, '"right"')], version=_version(*recorded, "more"))
+        assert own.finish(instance_id).serialized_output == '"right"'
+    kinds = [kind_of(event) for event in own.history(instance_id)]
+    assert kinds.count("taskCompleted") == 1
+    assert kinds.count("executionStalled") == 1
+
+
+@_of_1_17
+def test_126_code_without_the_recorded_version_stalls_until_it_is_back(own: OwnHub) -> None:
+    missing = pb.WorkflowAction(id=1, workflowVersionNotAvailable=pb.WorkflowVersionNotAvailableAction())
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon("anything")
+        worker.answer(worker.turn(instance_id), [], version=_version(name="v1"))
+        own.client.raise_workflow_event(instance_id, "go", data=1)
+        worker.answer(worker.turn(instance_id), [missing])
+        text = "Version not available: v1"
+        _assert_stalled(own, instance_id, pb.STALLED_REASON_VERSION_NOT_AVAILABLE, text)
+        # Others are served.
+        other = own.start_soon("anything")
+        worker.answer(worker.turn(other), [_ended(1, "1")], version=_version(name="v2"))
+        assert own.finish(other).serialized_output == "1"
+    with HandWorker(own) as worker:
+        right = worker.turn(instance_id)
+        assert [kind_of(event) for event in right.new] == ["workflowStarted", "eventRaised"]
+        assert _stamps(right.past) == [([], "v1")]
+        worker.answer(right, [_ended(1, '"v1"')], version=_version(name="v1"))
+        assert own.finish(instance_id).serialized_output == '"v1"'
+
+
+@_of_1_17
+def test_126_a_stalled_instance_refuses_everything_but_removal_by_force(own: OwnHub) -> None:
+    missing = pb.WorkflowAction(id=1, workflowVersionNotAvailable=pb.WorkflowVersionNotAvailableAction())
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon("anything")
+        worker.answer(worker.turn(instance_id), [missing], version=_version(name="v1"))
+        history = own.history(instance_id)
+        client = own.client
+        operations: list[Callable[[], object]] = [
+            lambda: client.raise_workflow_event(instance_id, "go"),
+            lambda: client.pause_workflow(instance_id),
+            lambda: client.resume_workflow(instance_id),
+            lambda: client.terminate_workflow(instance_id),
+            lambda: client.purge_workflow(instance_id),
+        ]
+        for operation in operations:
+            with pytest.raises(WorkflowStalledError) as refused:
+                operation()
+            assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+            assert "stalled" in refused.value.details()
+            assert "Version not available: v1" in refused.value.details()
+        assert own.history(instance_id) == history
+        request = pb.PurgeInstancesRequest(instanceId=instance_id, force=True)
+        assert own.ask(lambda port: port.purge(request)) == 1
+        assert client.get_workflow_state(instance_id) is None
+
+
+def _assert_stalled(hub: Hub, instance_id: str, reason: int, text: str) -> None:
+    assert hub.state(instance_id).runtime_status is WorkflowStatus.STALLED
+    told = [event.executionStalled for event in hub.history(instance_id) if kind_of(event) == "executionStalled"]
+    assert [(event.reason, event.description) for event in told] == [(reason, text)]
+
+
+# ---- 128: traces -------------------------------------------------------------------------------------------------
+
+_TRACE, _SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.not_on("daprd", reason="1.16 ignores the trace context of a request to start, and makes traces of its own")
+def test_128_a_trace_goes_through_activities_and_children(own: OwnHub) -> None:
+    @own.workflow
+    def child(ctx: WorkflowContext) -> Run:
+        return (yield ctx.call_activity("work"))
+
+    @own.workflow
+    def parent(ctx: WorkflowContext) -> Run:
+        return (yield when_all([ctx.call_activity("work"), ctx.call_activity("work"), ctx.call_child_workflow(child)]))
+
+    instance_id = own.fresh("i")
+    given = pb.TraceContext(traceParent=f"00-{_TRACE}-{_SPAN}-01", traceState=text_of("vendor=1"))
+    name = own.registered_name(parent)
+    request = pb.CreateInstanceRequest(instanceId=instance_id, name=name, parentTraceContext=given)
+    own.ask(lambda port: port.start(request))
+    with HandWorker(own) as worker:
+        first = worker.turn(instance_id)
+        assert first.new[1].executionStarted.parentTraceContext == given
+        worker.play(first)
+        calls = {item.request.taskId: item.request for item in (worker.activity(instance_id) for _ in range(2))}
+        begun = worker.turn(f"{instance_id}:0003")
+        of_child = begun.new[1].executionStarted.parentTraceContext
+        worker.play(begun)
+        grandchild = worker.activity(f"{instance_id}:0003").request
+        contexts = [calls[1].parentTraceContext, calls[2].parentTraceContext, of_child, grandchild.parentTraceContext]
+        # It dies, and everything is handed out again.
+    spans = []
+    for context in contexts:
+        version, trace, span, flags = context.traceParent.split("-")
+        assert (version, trace, flags) == ("00", _TRACE, "01")
+        assert re.fullmatch("[0-9a-f]{16}", span)
+        assert context.traceState.value == "vendor=1"
+        spans.append(span)
+    assert len({_SPAN, *spans}) == 5
+    with HandWorker(own) as worker:
+        again = [worker.activity(instance_id) for _ in range(2)]
+        again.append(worker.activity(f"{instance_id}:0003"))
+        assert {item.request.taskId: item.request for item in again[:2]} == calls
+        assert again[2].request == grandchild
+    recorded = {event.eventId: event for event in own.history(instance_id) if event.eventId > 0}
+    assert [recorded[number].taskScheduled.parentTraceContext for number in (1, 2)] == contexts[:2]
+    assert recorded[3].childWorkflowInstanceCreated.parentTraceContext == of_child
+
+
+def test_128_who_is_not_traced_has_no_trace(own: OwnHub) -> None:
+    @own.workflow
+    def call(ctx: WorkflowContext) -> Run:
+        return (yield ctx.call_activity("work"))
+
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(call)
+        worker.play(worker.turn(instance_id))
+        assert not worker.activity(instance_id).request.HasField("parentTraceContext")
 
 
 # ---- 130: combinations -------------------------------------------------------------------------------------
