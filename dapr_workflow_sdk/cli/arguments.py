@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from dapr_workflow_sdk.cli.target import CommandError
+from dapr_workflow_sdk.cli.files import CommandError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}

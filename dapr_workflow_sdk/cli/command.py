@@ -13,9 +13,9 @@ from rich.console import Console
 from dapr_workflow_sdk import EmbeddedEngine, RetentionPolicy, __version__
 from dapr_workflow_sdk.cli.arguments import parse_age
 from dapr_workflow_sdk.cli.catalogue import add_commands
+from dapr_workflow_sdk.cli.files import CommandError
 from dapr_workflow_sdk.cli.program import run_program
 from dapr_workflow_sdk.cli.signals import StopSignals
-from dapr_workflow_sdk.cli.target import CommandError
 from dapr_workflow_sdk.engine.embedded import ServedEngine
 from dapr_workflow_sdk.errors import WorkflowError
 

@@ -6,45 +6,23 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from dapr_workflow_sdk.cli.files import CommandError, existing_file, open_file
 from dapr_workflow_sdk.cli.progress import progress
 from dapr_workflow_sdk.cli.rendering import plain_table, span
 from dapr_workflow_sdk.cli.session import Session, file_command
-from dapr_workflow_sdk.cli.target import CommandError, existing_file, way_out
+from dapr_workflow_sdk.cli.target import way_out
 from dapr_workflow_sdk.client.state import read_state
 from dapr_workflow_sdk.errors import RuntimeStateError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
-# How SQLite files of the engine say whose they are.
-_APPLICATION = 0x64776673
 # Pages that are copied between two looks at the progress: 4 MiB.
 _PAGES = 1024
 _Db = Annotated[Path, typer.Option("--db", metavar="FILE", help="The engine's file.", show_default=False)]
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Generator[sqlite3.Connection, None, None]:
-    """A connection that only reads; an engine may have the file open and go on with its work."""
-    existing_file(path)
-    uri = f"{path.resolve().as_uri()}?mode=rw"
-    try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
-    except sqlite3.OperationalError:
-        connection = sqlite3.connect(uri.replace("mode=rw", "mode=ro"), uri=True, isolation_level=None, timeout=10)
-    with contextlib.closing(connection):
-        try:
-            connection.execute("PRAGMA query_only=ON")
-            (owner,) = connection.execute("PRAGMA application_id").fetchone()
-        except sqlite3.Error as error:
-            raise CommandError(f"{path} cannot be read as a database: {error}.") from error
-        if owner != _APPLICATION:
-            raise CommandError(f"{path} is not the file of an engine.")
-        yield connection
 
 
 @file_command
@@ -64,7 +42,7 @@ def backup(
     began = time.monotonic_ns()
     part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
     try:
-        with _open(db) as source:
+        with open_file(db) as source:
             destination.parent.mkdir(parents=True, exist_ok=True)
             _copy(session, source, part)
             (instances,) = source.execute("SELECT count(*) FROM instances").fetchone()
@@ -103,7 +81,7 @@ def vacuum(session: Session, db: _Db) -> None:
     """Give the space of purged instances back to the system; no engine may have the file open."""
     from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
 
-    with _open(db):
+    with open_file(db):
         pass
     try:
         # Opened as an engine would, which keeps engines away.
@@ -127,7 +105,7 @@ def vacuum(session: Session, db: _Db) -> None:
 @file_command
 def size(session: Session, db: _Db) -> None:
     """Tell what is in an engine's file and what takes its space; the engine may go on working."""
-    with _open(db) as connection:
+    with open_file(db) as connection:
         connection.execute("BEGIN")
         tables = _tables(connection)
         statuses = _statuses(connection)

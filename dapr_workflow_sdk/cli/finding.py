@@ -11,8 +11,8 @@ from functools import partial
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dapr_workflow_sdk.cli.arguments import Status, parse_age, wire_statuses
+from dapr_workflow_sdk.cli.files import CommandError
 from dapr_workflow_sdk.cli.session import Session
-from dapr_workflow_sdk.cli.target import CommandError
 from dapr_workflow_sdk.taskhub.port import TaskHub
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import nanoseconds, timestamp_of

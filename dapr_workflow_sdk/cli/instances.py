@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dapr_workflow_sdk.cli.arguments import InstanceId, Name, OlderThan, Prefix, Statuses, YoungerThan, check_page_size
+from dapr_workflow_sdk.cli.files import NOT_FOUND, CommandError
 from dapr_workflow_sdk.cli.finding import Filter, find_all, make_filter, read_page
 from dapr_workflow_sdk.cli.rendering import (
     clean,
@@ -30,7 +31,6 @@ from dapr_workflow_sdk.cli.rendering import (
 )
 from dapr_workflow_sdk.cli.session import Session, encoded, hub_command
 from dapr_workflow_sdk.cli.storytelling import story_table, summary, wait_document, wait_text
-from dapr_workflow_sdk.cli.target import NOT_FOUND, CommandError
 from dapr_workflow_sdk.cli.timeline import Story, read_story
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import nanoseconds

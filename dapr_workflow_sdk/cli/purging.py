@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from dapr_workflow_sdk.cli.arguments import FINISHED, Name, OlderThan, Prefix, Status, Statuses, YoungerThan
+from dapr_workflow_sdk.cli.files import WRONG, CommandError
 from dapr_workflow_sdk.cli.finding import find_all, make_filter
 from dapr_workflow_sdk.cli.operations import on_each
 from dapr_workflow_sdk.cli.progress import progress
 from dapr_workflow_sdk.cli.rendering import clean, state_document, state_table, status_of
 from dapr_workflow_sdk.cli.session import Session, hub_command
-from dapr_workflow_sdk.cli.target import WRONG, CommandError
 from dapr_workflow_sdk.errors import WorkflowError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 

@@ -13,12 +13,12 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from dapr_workflow_sdk.cli.arguments import Name, OlderThan, Prefix, Statuses, YoungerThan
+from dapr_workflow_sdk.cli.files import CommandError
 from dapr_workflow_sdk.cli.finding import find_all, make_filter
 from dapr_workflow_sdk.cli.instances import read_events, read_state_of
 from dapr_workflow_sdk.cli.progress import progress
 from dapr_workflow_sdk.cli.rendering import clean, status_of
 from dapr_workflow_sdk.cli.session import Session, encoded, hub_command
-from dapr_workflow_sdk.cli.target import CommandError
 from dapr_workflow_sdk.cli.timeline import read_story
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 

@@ -18,7 +18,8 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 from typing_extensions import ParamSpec
 
-from dapr_workflow_sdk.cli.target import NOT_FOUND, WRONG, CommandError, Target
+from dapr_workflow_sdk.cli.files import NOT_FOUND, WRONG, CommandError
+from dapr_workflow_sdk.cli.target import Target
 from dapr_workflow_sdk.errors import WorkflowError
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.port import TaskHub

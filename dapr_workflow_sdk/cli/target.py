@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dapr_workflow_sdk.cli.files import CommandError, open_file
 from dapr_workflow_sdk.errors import RuntimeStateError, TaskHubUnavailableError
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.address import Address, AddressError, find_address
@@ -21,25 +22,10 @@ from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 if TYPE_CHECKING:
     from dapr_workflow_sdk.engine.hub import EngineHub
 
-# Exit codes, for scripts.
-NOT_WELL = 1
-WRONG = 2
-NOT_FOUND = 3
-TIMED_OUT = 4
-
 # Seconds to wait for an answer: on this machine a port is open or not, elsewhere a connection takes its time.
 _HERE = 1.0
 _ELSEWHERE = 5.0
 _PROBE = 0.5
-
-
-class CommandError(Exception):
-    """A command cannot do its work; the message is a sentence for the person who typed it."""
-
-    def __init__(self, message: str, code: int = WRONG) -> None:
-        """Keeps the exit code beside the message."""
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -96,23 +82,12 @@ class Target:
                 os.environ["DAPR_GRPC_ENDPOINT"] = before
 
 
-def existing_file(path: Path) -> Path:
-    """The path, if a file is there.
-
-    Raises:
-        CommandError: None is. A command that looks must not make one.
-    """
-    if not path.is_file():
-        problem = "is a directory" if path.is_dir() else "does not exist"
-        raise CommandError(f"The engine's file {path} {problem}.")
-    return path
-
-
 @contextlib.contextmanager
 def _file(path: Path, app_id: str | None) -> Generator[TaskHub, None, None]:
     from dapr_workflow_sdk.engine.embedded import EmbeddedEngine
 
-    existing_file(path)
+    with open_file(path):
+        pass  # An engine would leave a lock beside a file that is not its own.
     try:
         engine = EmbeddedEngine(path)
     except RuntimeStateError as error:

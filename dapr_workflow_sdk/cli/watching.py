@@ -15,6 +15,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from dapr_workflow_sdk.cli.arguments import Name, OlderThan, Prefix, Statuses, YoungerThan, check_page_size, parse_age
+from dapr_workflow_sdk.cli.files import NOT_WELL, CommandError
 from dapr_workflow_sdk.cli.finding import Filter, make_filter, read_page
 from dapr_workflow_sdk.cli.instances import read_state_of
 from dapr_workflow_sdk.cli.rendering import (
@@ -29,7 +30,6 @@ from dapr_workflow_sdk.cli.rendering import (
 )
 from dapr_workflow_sdk.cli.session import Session, hub_command
 from dapr_workflow_sdk.cli.storytelling import story_table, summary, wait_text
-from dapr_workflow_sdk.cli.target import NOT_WELL, CommandError
 from dapr_workflow_sdk.cli.timeline import read_story
 from dapr_workflow_sdk.client.state import WorkflowStatus
 from dapr_workflow_sdk.errors import WorkflowError

@@ -76,7 +76,7 @@ def test_a_backup_replaces_only_what_it_is_told_to(file: Path, tmp_path: Path) -
     assert ids(file) == EVERYONE
 
 
-@pytest.mark.parametrize("command", [["backup", "out.db"], ["vacuum"], ["size"]])
+@pytest.mark.parametrize("command", [["backup", "out.db"], ["vacuum"], ["size"], ["list"], ["show", "x"]])
 def test_files_that_are_not_an_engines(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "text.db").write_text("no database " * 100)
     other = sqlite3.connect(tmp_path / "other.db")
