@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -474,3 +475,13 @@ def test_what_is_no_http_is_refused(ports: tuple[int, int], sent: bytes, caplog:
     assert answer[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 408", b"HTTP/1.1 403", b"HTTP/1.1 501"), answer
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
     assert _healthy(ports[1])
+
+
+def test_a_caller_that_leaves_as_it_is_answered_is_no_error(
+    ports: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """gRPC says so in these words, with a trace; whatever else it says is left alone."""
+    said = logging.getLogger("grpc._cython.cygrpc")
+    said.error("ExecuteBatchError raised in core by servicer method [%s]", "/S/M")
+    said.error("Unexpected [%s] raised by servicer method [%s]", "E", "/S/M")
+    assert [record.getMessage() for record in caplog.records] == ["Unexpected [E] raised by servicer method [/S/M]"]

@@ -35,16 +35,36 @@ def read(kind: type[M], data: bytes, limits: Limits) -> M:
         InvalidOperationError: It is not such a message, or says what cannot be.
         TaskHubError: It is beyond a limit.
     """
+    message = parse(kind, data)
+    inspect(message, len(data), limits)
+    return message
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """A message as it came.
+
+    Raises:
+        InvalidOperationError: It is not such a message.
+    """
     try:
-        message = kind.FromString(data)
+        return kind.FromString(data)
     except DecodeError as error:
         raise invalid(f"This is no {kind.__name__}: {error}.") from error
-    if len(data) > limits.payload_bytes and (size := longest_text(message)) > limits.payload_bytes:
-        raise exhausted(f"A payload of {size:,} bytes is too large: this engine takes {limits.payload_bytes:,} bytes.")
+
+
+def inspect(message: Message, size: int, limits: Limits) -> None:
+    """Refuses what a message says that cannot be, or is beyond a limit; `size` is how many bytes it came in.
+
+    Raises:
+        InvalidOperationError: It says what cannot be.
+        TaskHubError: It is beyond a limit.
+    """
+    if size > limits.payload_bytes and (longest := longest_text(message)) > limits.payload_bytes:
+        taken = f"{limits.payload_bytes:,} bytes"
+        raise exhausted(f"A payload of {longest:,} bytes is too large: this engine takes {taken}.")
     # What is not known is not stored: nobody could read it, and it may be nested as deep as a message can be.
     message.DiscardUnknownFields()
     check(message, limits)
-    return message
 
 
 def check(message: Message, limits: Limits) -> None:

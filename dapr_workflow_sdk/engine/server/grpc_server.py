@@ -12,7 +12,6 @@ from urllib.parse import quote
 import grpc
 import grpc.aio
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import Message
 
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.server.access import APP_HEADER, TOKEN_HEADER, Access, bracketed
@@ -104,6 +103,8 @@ class GrpcServer:
                 f"Cannot listen for gRPC on {address}: the port is taken or not allowed. Choose another, or 0 for "
                 "any that is free."
             )
+        # gRPC logs it as an error, with a trace, when a caller leaves at the moment it is answered.
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_worth_telling)
         await server.start()
         self._server = server
         return bound
@@ -162,7 +163,7 @@ class GrpcServer:
             except Exception as error:
                 logger.exception("%s failed", method.name)
                 code, details = grpc.StatusCode.INTERNAL, f"{method.name} failed: {error!r}"
-            return await _abort(context, code, details)
+            return await context.abort(code, _short(details))
 
         return grpc.unary_unary_rpc_method_handler(handle, response_serializer=method.response.SerializeToString)
 
@@ -268,11 +269,11 @@ class GrpcServer:
                 async with self._hub_for(context).notices(request.workerId) as notices:
                     await context.send_initial_metadata(())
                     async for notice in notices:
-                        await _write(context, notice)
+                        await context.write(notice)
             return
         except TaskHubError as error:
             code, details = error.code(), error.details()
-        await _abort(context, code, details)
+        await context.abort(code, _short(details))
 
     async def _work_items(self, data: bytes, context: _Context) -> None:
         try:
@@ -282,7 +283,7 @@ class GrpcServer:
         except TaskHubError as error:
             code, details = error.code(), error.details()
         if code is not grpc.StatusCode.OK:
-            await _abort(context, code, details)
+            await context.abort(code, _short(details))
 
     async def _send_items(self, request: pb.GetWorkItemsRequest, context: _Context) -> tuple[grpc.StatusCode, str]:
         offer = WorkerOffer(
@@ -323,7 +324,7 @@ class GrpcServer:
                 # connection breaks. Others get the items of the worker before that.
                 patience = loop.call_later(seconds, give_up)
                 try:
-                    await _write(context, wire)
+                    await context.write(wire)
                 finally:
                     patience.cancel()
                 if leaving is not None:
@@ -364,23 +365,8 @@ async def _refuse(_: Any, context: _Context) -> None:
 _REFUSAL: _Handler = grpc.stream_unary_rpc_method_handler(_refuse)
 
 
-async def _write(context: _Context, message: Message) -> None:
-    """Sends a message of a stream."""
-    try:
-        await context.write(message)
-    except grpc.aio.InternalError as error:
-        raise asyncio.CancelledError("the caller has left") from error
-
-
-async def _abort(context: _Context, code: grpc.StatusCode, details: str) -> None:
-    """Answers with an error.
-
-    If the caller has just left, gRPC would log that as an error of this server; it takes a cancellation for what it is.
-    """
-    try:
-        await context.abort(code, _short(details))
-    except grpc.aio.InternalError as error:
-        raise asyncio.CancelledError("the caller has left") from error
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("ExecuteBatchError raised in core")
 
 
 def _short(details: str) -> str:
