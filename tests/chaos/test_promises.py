@@ -22,7 +22,9 @@ from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
 from dapr_workflow_sdk.errors import TaskHubUnavailableError
 from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from tests.chaos.database import read_file
 from tests.chaos.disk import Disk
+from tests.chaos.invariants import check_instance
 from tests.worker.support import (
     PATIENCE,
     Hand,
@@ -33,6 +35,7 @@ from tests.worker.support import (
     kinds,
     on_loop,
     run_python,
+    timer,
 )
 
 
@@ -204,6 +207,39 @@ async def test_a_read_error_in_a_turn_takes_the_turn_back(tmp_path: Path) -> Non
         assert again.instance_id == "i"
         assert kinds(again.new) == kinds(turn.new)
         assert not again.past
+
+
+@on_loop
+async def test_an_end_without_a_worker_leaves_nothing_in_the_inbox(tmp_path: Path) -> None:
+    """What is stored because the last worker left is stored before the end that follows from it, and not after."""
+    async with _engine(tmp_path) as (hub, _):
+        names = [f"child-{number}" for number in range(12)]
+        async with Hand(hub) as hand:
+            await _start(hub)
+            await hand.play(*(child_call(number, name) for number, name in enumerate(names, 1)))
+            for _ in names:
+                # The timer brings a turn, which the worker keeps.
+                await hand.play(timer(1, 1))
+            for _ in names:
+                await hand.turn()
+            ending = asyncio.ensure_future(hub.terminate(pb.TerminateRequest(instanceId="i", recursive=True)))
+            await hand.turn()
+        await ending
+        for name in names:
+            await hub.wait(name, Milestone.COMPLETED, payloads=False)
+    for name, instance in (stored := read_file(tmp_path / "sick.db")).items():
+        check_instance(name, instance, stored)
+
+
+@on_loop
+async def test_a_timer_of_a_far_century_is_set(tmp_path: Path) -> None:
+    """A time that SQLite's integers do not hold in nanoseconds must not make every commit fail."""
+    async with _engine(tmp_path) as (hub, _), Hand(hub) as hand:
+        await _start(hub)
+        await hand.play(timer(1, 1 << 63))
+        state = await hub.state("i", payloads=False)
+        assert state is not None
+        assert state.workflowStatus == pb.WORKFLOW_STATUS_RUNNING
 
 
 _LEAVE_UNSYNCED = """
