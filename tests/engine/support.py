@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from dapr_workflow_sdk import VirtualClock
 from dapr_workflow_sdk.engine.clock import SECOND
@@ -15,7 +12,6 @@ from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.state import Change
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.stores.memory import MemoryStore
-from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
 from dapr_workflow_sdk.taskhub.port import TurnItem, WorkerOffer
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
@@ -38,15 +34,6 @@ async def engine(store: Store | None = None, **options: Any) -> AsyncIterator[En
 def standing() -> VirtualClock:
     """A clock that only the test moves."""
     return VirtualClock(auto_advance=False)
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
-    """Gives the same store again and again."""
-    if request.param == "sqlite":
-        return lambda: SqliteStore(tmp_path / "again.db")
-    store = MemoryStore()
-    return lambda: store
 
 
 def put(store: Store, *changes: Change) -> None:

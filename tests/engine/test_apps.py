@@ -18,7 +18,6 @@ from tests.engine.support import (
     output,
     purge,
     raise_event,
-    reopen,
     start,
     status,
     suspend,
@@ -26,8 +25,6 @@ from tests.engine.support import (
     to_app,
 )
 from tests.worker.support import activity_call, answer_to, child_call, complete, kinds, on_loop, result_of
-
-__all__ = ["reopen"]
 
 OTHER = "warehouse"
 

@@ -31,7 +31,7 @@ from dapr_workflow_sdk.errors import (
     WorkflowNotFoundError,
 )
 from dapr_workflow_sdk.portal import PORTAL
-from dapr_workflow_sdk.taskhub.port import ActivityItem, Milestone, TurnItem
+from dapr_workflow_sdk.taskhub.port import ActivityItem, Capabilities, Milestone, TurnItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
 from tests.engine.support import (
@@ -40,13 +40,10 @@ from tests.engine.support import (
     engine,
     output,
     purge,
-    put,
     raise_event,
-    reopen,
     start,
     status,
     terminate,
-    version_not_available,
 )
 from tests.worker.support import (
     FlakyStore,
@@ -737,6 +734,532 @@ async def test_a_hub_refuses_a_workflow_without_a_name_and_makes_ids() -> None:
         made = await hub.start(pb.CreateInstanceRequest(name="flow"))
         assert len(made) == 36
         assert await status(hub, made) == "PENDING"
+
+
+# ---- affinity and deltas ---------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_turns_of_an_instance_go_to_the_worker_that_had_the_last_one() -> None:
+    async with engine() as hub, Hand(hub) as left, Hand(hub) as right:
+        names = [f"i{number}" for number in range(6)]
+        for name in names:
+            await start(hub, name)
+        own = {"left": [await left.play() for _ in range(3)], "right": [await right.play() for _ in range(3)]}
+        for _ in range(3):
+            # In another order than before, so that taking turns would mix them up.
+            for name in reversed(names):
+                await raise_event(hub, name)
+            for side, worker in (("left", left), ("right", right)):
+                found = {(await worker.play()).instance_id for _ in range(3)}
+                assert found == {item.instance_id for item in own[side]}
+                await worker.nothing()
+
+
+@on_loop
+async def test_turns_go_elsewhere_when_the_worker_that_had_the_last_one_is_full_or_gone() -> None:
+    async with engine() as hub:
+        await start(hub, "one")
+        async with Hand(hub, turns=1) as small:
+            await small.play()
+            await start(hub, "two")
+            busy = await small.turn()
+            async with Hand(hub) as other:
+                await raise_event(hub, "one")
+                assert (await other.play()).instance_id == "one"
+                await small.answer(busy)
+                # It is the other's now.
+                await raise_event(hub, "one")
+                assert (await other.turn()).instance_id == "one"
+            turn = await small.play()
+            assert turn.instance_id == "one"
+            await small.nothing()
+
+
+async def whole(hub: EngineHub, item: TurnItem, kept: list[pb.HistoryEvent]) -> list[pb.HistoryEvent]:
+    """What a stateful worker has after a turn arrived: what it kept, and what it was sent."""
+    assert item.cached <= len(kept)
+    past = [*kept[: item.cached], *item.past]
+    assert past == list(await hub.history(item.instance_id))
+    return [*past, *item.new]
+
+
+@on_loop
+async def test_a_stateful_worker_is_sent_what_it_has_not_seen() -> None:
+    async with engine() as hub, Worker(hub, stateful=True) as worker:
+        await start(hub)
+        sizes: list[tuple[int, int]] = []
+        kept: list[pb.HistoryEvent] = []
+        for number in range(1, 5):
+            turn = await worker.turn()
+            sizes.append((turn.cached, len(turn.past)))
+            kept = await whole(hub, turn, kept)
+            await worker.answer(turn, timer(number, time.time_ns() + DAY))
+            await raise_event(hub)
+        # Each turn adds its marker, one event and one timer; what was sent before is not sent again.
+        assert sizes == [(0, 0), (0, 3), (3, 3), (6, 3)]
+
+
+@on_loop
+async def test_another_worker_or_generation_is_sent_the_whole_history() -> None:
+    async with engine() as hub:
+        await start(hub)
+        async with Worker(hub, stateful=True) as first:
+            await first.play()
+            await raise_event(hub)
+            assert (await first.play()).cached == 0
+            await raise_event(hub)
+            assert (await first.turn()).cached == 2
+        async with Worker(hub, stateful=True) as second:
+            turn = await second.turn()
+            assert (turn.cached, len(turn.past)) == (0, 4)
+            await second.answer(turn, again(1))
+            turn = await second.turn()
+            assert (turn.cached, turn.past) == (0, [])
+            await second.answer(turn, activity_call(1))
+            run = await second.activity()
+            done = asyncio.ensure_future(second.finish(run))
+            turn = await second.play(complete(2))
+            await done
+            assert (turn.cached, len(turn.past)) == (0, 3)
+        async with Worker(hub, stateful=True) as third:
+            # A new instance of the id has nothing to do with the old one.
+            await start(hub)
+            assert (await third.play()).cached == 0
+            await raise_event(hub)
+            turn = await third.turn()
+            assert (turn.cached, len(turn.past)) == (0, 2)
+
+
+@on_loop
+async def test_a_worker_that_keeps_nothing_is_sent_everything_each_time() -> None:
+    async with engine() as hub, Worker(hub) as worker:
+        await start(hub)
+        for number in range(4):
+            turn = await worker.play()
+            assert (turn.cached, len(turn.past)) == (0, 2 * number)
+            await raise_event(hub)
+
+
+@on_loop
+async def test_a_stateful_worker_has_the_whole_history_after_a_failed_commit() -> None:
+    store = FlakyStore()
+    async with engine(store) as hub, Worker(hub, stateful=True) as worker:
+        await start(hub)
+        kept = await whole(hub, turn := await worker.turn(), [])
+        await worker.answer(turn, timer(1, time.time_ns() + DAY))
+        await raise_event(hub)
+        kept = await whole(hub, turn := await worker.turn(), kept)
+        store.failures = 1
+        with pytest.raises(TaskHubError, match="No space left"):
+            await worker.answer(turn, timer(2, time.time_ns() + DAY))
+        kept = await whole(hub, turn := await worker.turn(), kept)
+        await worker.answer(turn, timer(2, time.time_ns() + DAY))
+        await raise_event(hub)
+        await whole(hub, await worker.turn(), kept)
+
+
+@on_loop
+async def test_a_turn_that_a_worker_does_not_want_goes_to_another_one() -> None:
+    async with engine() as hub, Hand(hub) as first:
+        await start(hub)
+        turn = await first.turn()
+        async with Hand(hub) as second:
+            await hub.abandon(turn.token, turn=True)
+            found = await second.turn(1)
+            assert found.instance_id == "one"
+            assert found.token != turn.token
+            await first.answer(turn, complete(1, '"late"'))
+            await second.answer(found, complete(1, '"in time"'))
+            await hub.abandon(found.token, turn=True)
+        assert await output(hub) == '"in time"'
+        await first.nothing()
+
+
+@on_loop
+async def test_an_activity_that_a_worker_does_not_want_goes_to_another_one() -> None:
+    async with engine() as hub, Hand(hub) as first:
+        await start(hub)
+        await first.play(activity_call(1))
+        run = await first.activity()
+        async with Hand(hub) as second:
+            await hub.abandon(run.token, turn=False)
+            await hub.abandon("no such token", turn=False)
+            items = [asyncio.ensure_future(hand.activity(1)) for hand in (first, second)]
+            done, left = await asyncio.wait(items, return_when=asyncio.FIRST_COMPLETED)
+            for task in left:
+                task.cancel()
+            await asyncio.wait(items)
+            found = done.pop().result()
+            assert found.request == run.request
+            # Giving back is no loss: it may happen any number of times.
+            for _ in range(20):
+                await hub.abandon(found.token, turn=False)
+                waiting = [asyncio.ensure_future(hand.activity(1)) for hand in (first, second)]
+                done, left = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(waiting)
+                found = done.pop().result()
+        assert await status(hub) == "RUNNING"
+
+
+# ---- ids -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@on_loop
+async def test_an_id_can_be_used_once_for_ever(ends: bool) -> None:
+    async with engine() as hub, Hand(hub) as worker:
+        await start(hub, enforceUniqueInstanceId=True)
+        await worker.play(*([complete(1)] if ends else []))
+        with pytest.raises(WorkflowAlreadyExistsError) as refused:
+            await start(hub, enforceUniqueInstanceId=True)
+        assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        assert refused.value.details() == (
+            "workflow with ID 'one' already exists and the request enforces instance ID uniqueness"
+        )
+        if ends:
+            await purge(hub, "one")
+            await start(hub, enforceUniqueInstanceId=True)
+            await worker.play(complete(1))
+            # It is the request that says so, not the instance.
+            await start(hub)
+
+
+def policy(action: int, *statuses: int) -> pb.WorkflowIdReusePolicy:
+    return pb.WorkflowIdReusePolicy(workflowStatus=statuses, action=action)  # type: ignore[arg-type]
+
+
+_OPEN = (pb.WORKFLOW_STATUS_PENDING, pb.WORKFLOW_STATUS_RUNNING, pb.WORKFLOW_STATUS_SUSPENDED)
+
+
+@on_loop
+async def test_a_policy_of_ignoring_leaves_the_instance_that_is_there() -> None:
+    async with engine() as hub, Hand(hub) as worker:
+        ignore = policy(pb.CREATE_WORKFLOW_ACTION_IGNORE, *_OPEN, pb.WORKFLOW_STATUS_COMPLETED)
+        await start(hub, data="1", workflowIdReusePolicy=ignore)
+        assert await start(hub, data="2", workflowIdReusePolicy=ignore) == "one"
+        turn = await worker.play(complete(1))
+        assert turn.new[1].executionStarted.input.value == "1"
+        assert await start(hub, data="3", workflowIdReusePolicy=ignore) == "one"
+        await worker.nothing()
+        # The policy speaks of other statuses only.
+        await start(hub, workflowIdReusePolicy=policy(pb.CREATE_WORKFLOW_ACTION_IGNORE, pb.WORKFLOW_STATUS_FAILED))
+        await worker.turn()
+
+
+@on_loop
+async def test_a_policy_of_terminating_ends_the_instance_that_is_there() -> None:
+    async with engine() as hub, Hand(hub) as worker:
+        stop = policy(pb.CREATE_WORKFLOW_ACTION_TERMINATE, *_OPEN)
+        await start(hub, data="1")
+        await worker.play(child_call(1, "kid"))
+        await worker.play()
+        starting = asyncio.ensure_future(start(hub, data="2", workflowIdReusePolicy=stop))
+        for _ in range(2):
+            turn = await worker.play()
+            assert kinds(turn.new) == ["workflowStarted", "executionTerminated"]
+        assert await asyncio.wait_for(starting, 2) == "one"
+        assert await status(hub, "kid") == "TERMINATED"
+        fresh = await worker.play(complete(1))
+        assert fresh.new[1].executionStarted.input.value == "2"
+
+
+@pytest.mark.parametrize("action", [pb.CREATE_WORKFLOW_ACTION_ERROR, pb.CREATE_WORKFLOW_ACTION_TERMINATE])
+@on_loop
+async def test_a_policy_for_other_statuses_or_of_errors_refuses(action: int) -> None:
+    async with engine() as hub:
+        await start(hub)
+        statuses = _OPEN if action == pb.CREATE_WORKFLOW_ACTION_ERROR else (pb.WORKFLOW_STATUS_COMPLETED,)
+        with pytest.raises(WorkflowAlreadyExistsError, match="an active workflow with ID 'one' already exists"):
+            await start(hub, workflowIdReusePolicy=policy(action, *statuses))
+
+
+@on_loop
+async def test_an_id_cannot_be_used_again_while_a_child_of_the_old_instance_runs() -> None:
+    async with engine() as hub, Hand(hub) as worker:
+        await start(hub, "parent")
+        await worker.play(child_call(1, "kid"), complete(2))
+        kid = await worker.turn()
+        with pytest.raises(WorkflowAlreadyExistsError) as refused:
+            await start(hub, "parent")
+        assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        assert refused.value.details() == (
+            "cannot recreate workflow with ID 'parent': child workflow 'kid': already exists"
+        )
+        await worker.answer(kid, complete(1))
+        await start(hub, "parent")
+        await worker.play(complete(1))
+
+
+@on_loop
+async def test_of_two_starts_of_one_id_at_once_one_succeeds() -> None:
+    store = SlowStore()
+    async with engine(store) as hub, Hand(hub) as worker:
+        store.gate.clear()
+        starts = [asyncio.ensure_future(start(hub, data=str(number))) for number in range(5)]
+        await asyncio.sleep(0.01)
+        store.gate.set()
+        answers = await asyncio.gather(*starts, return_exceptions=True)
+        assert answers[0] == "one"
+        assert all(isinstance(answer, WorkflowAlreadyExistsError) for answer in answers[1:])
+        await worker.play(complete(1))
+        await worker.nothing()
+
+
+# ---- lists -----------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_ids_come_in_pages_of_1024(reopen: Callable[[], Store]) -> None:
+    async with engine(reopen()) as hub:
+        names = [f"i{number}" for number in range(1030)]
+        await asyncio.gather(*(start(hub, name) for name in names))
+        first = await hub.list_ids(pb.ListInstanceIDsRequest())
+        assert list(first.instanceIds) == names[:1024]
+        assert first.HasField("continuationToken")
+        second = await hub.list_ids(pb.ListInstanceIDsRequest(continuationToken=first.continuationToken))
+        assert list(second.instanceIds) == names[1024:]
+        assert not second.HasField("continuationToken")
+        # One page holds them exactly.
+        for size, pages in ((1030, 1), (515, 2), (400, 3)):
+            found: list[str] = []
+            token: str | None = None
+            for page in range(1, pages + 1):
+                answer = await hub.list_ids(pb.ListInstanceIDsRequest(pageSize=size, continuationToken=token))
+                found += answer.instanceIds
+                token = answer.continuationToken
+                assert answer.HasField("continuationToken") is (page < pages)
+            assert found == names
+
+
+@on_loop
+async def test_lists_know_purged_and_special_ids_and_what_is_new_between_pages() -> None:
+    async with engine() as hub, Hand(hub) as worker:
+        names = ["with space", "a||b", "dots.and:colons", "Üpper", "%_"]
+        for name in names:
+            await start(hub, name)
+            await worker.play(complete(1))
+        assert list((await hub.list_ids(pb.ListInstanceIDsRequest())).instanceIds) == names
+        page = await hub.list_ids(pb.ListInstanceIDsRequest(pageSize=2))
+        await purge(hub, "a||b")
+        await purge(hub, "dots.and:colons")
+        await start(hub, "new")
+        rest = await hub.list_ids(pb.ListInstanceIDsRequest(continuationToken=page.continuationToken))
+        assert list(rest.instanceIds) == ["Üpper", "%_", "new"]
+        # A purged id used again is a new instance.
+        await start(hub, "a||b")
+        assert (await hub.list_ids(pb.ListInstanceIDsRequest())).instanceIds[-1] == "a||b"
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "1.5", "٣", "9" * 19, " 1"])
+@on_loop
+async def test_a_token_of_nothing_is_refused(token: str) -> None:
+    async with engine() as hub:
+        with pytest.raises(InvalidOperationError, match="is no continuation token of this engine") as refused:
+            await hub.list_ids(pb.ListInstanceIDsRequest(continuationToken=token))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(InvalidOperationError, match="is no continuation token"):
+            await hub.instances(pb.ListInstancesRequest(continuationToken=token))
+
+
+@on_loop
+async def test_states_are_listed_newest_first_filtered_and_page_by_page(reopen: Callable[[], Store]) -> None:
+    clock = VirtualClock(auto_advance=False)
+    async with engine(reopen(), clock=clock) as hub, Hand(hub) as worker:
+        for number in range(6):
+            await start(hub, f"order-{number}", name="order" if number % 2 else "invoice", data=str(number))
+            await worker.play(*([complete(1, '"out"')] if number < 3 else []))
+            clock.advance(DAY)
+
+        async def ids(**wanted: Any) -> list[str]:
+            found = await hub.instances(pb.ListInstancesRequest(**wanted))
+            assert not found.continuationToken
+            return [state.instanceId.removeprefix("order-") for state in found.workflowStates]
+
+        assert await ids() == ["5", "4", "3", "2", "1", "0"]
+        assert await ids(runtimeStatus=[pb.WORKFLOW_STATUS_COMPLETED]) == ["2", "1", "0"]
+        assert await ids(name="order") == ["5", "3", "1"]
+        assert await ids(idPrefix="order-4") == ["4"]
+        assert await ids(idPrefix="rder") == []
+        begin = (await hub.state("order-2", payloads=False)) or pytest.fail("gone")
+        assert await ids(createdTimeFrom=begin.createdTimestamp) == ["5", "4", "3", "2"]
+        assert await ids(createdTimeTo=begin.createdTimestamp) == ["2", "1", "0"]
+        assert await ids(createdTimeTo=begin.createdTimestamp, name="order", runtimeStatus=[1]) == ["1"]
+        pages: list[list[str]] = []
+        token = ""
+        while not pages or token:
+            page = await hub.instances(pb.ListInstancesRequest(pageSize=4, continuationToken=token))
+            pages.append([state.instanceId for state in page.workflowStates])
+            token = page.continuationToken
+            assert all(not state.HasField("input") for state in page.workflowStates)
+        assert pages == [[f"order-{n}" for n in (5, 4, 3, 2)], ["order-1", "order-0"]]
+        full = await hub.instances(pb.ListInstancesRequest(pageSize=1, idPrefix="order-2", getInputsAndOutputs=True))
+        (state,) = full.workflowStates
+        assert (state.input.value, state.output.value) == ("2", '"out"')
+
+
+@on_loop
+async def test_lists_take_times_of_any_century(reopen: Callable[[], Store]) -> None:
+    """Nanoseconds of years after 2262 do not fit into 64 bits."""
+    async with engine(reopen()) as hub, Hand(hub) as worker:
+        await start(hub)
+        await worker.play(complete(1))
+        far, past = Timestamp(seconds=253402300799), Timestamp(seconds=-62135596800)
+        found = await hub.instances(pb.ListInstancesRequest(createdTimeFrom=past, createdTimeTo=far))
+        assert len(found.workflowStates) == 1
+        found = await hub.instances(pb.ListInstancesRequest(createdTimeFrom=far))
+        assert len(found.workflowStates) == 0
+        everything = pb.PurgeInstanceFilter(createdTimeFrom=past, createdTimeTo=far)
+        assert await hub.purge(pb.PurgeInstancesRequest(purgeInstanceFilter=everything)) == 1
+
+
+_YEAR_3000 = 32_503_680_000 * SECOND
+
+
+@on_loop
+async def test_starts_of_any_century_are_kept(reopen: Callable[[], Store]) -> None:
+    async with engine(reopen()) as hub:
+        await asyncio.wait_for(start(hub, at=_YEAR_3000), 2)
+        assert await status(hub) == "PENDING"
+    async with engine(reopen()) as hub, Hand(hub) as worker:
+        await worker.nothing()
+        state = await hub.state("one", payloads=False)
+        assert state is not None
+        assert state.scheduledStartTimestamp == timestamp_from_ns(_YEAR_3000)
+
+
+@on_loop
+async def test_timers_of_any_century_are_kept(reopen: Callable[[], Store]) -> None:
+    async with engine(reopen()) as hub, Hand(hub) as worker:
+        await start(hub)
+        await asyncio.wait_for(worker.play(timer(1, _YEAR_3000)), 2)
+        assert await status(hub) == "RUNNING"
+    async with engine(reopen()) as hub, Hand(hub) as worker:
+        await worker.nothing()
+        await raise_event(hub)
+        turn = await worker.play(complete(2))
+        assert turn.past[-1].timerCreated.fireAt == timestamp_from_ns(_YEAR_3000)
+        assert await status(hub) == "COMPLETED"
+
+
+def matching(**wanted: Any) -> pb.PurgeInstancesRequest:
+    """Purges what a filter lets through."""
+    force = wanted.pop("force", False)
+    recursive = wanted.pop("recursive", False)
+    return pb.PurgeInstancesRequest(
+        purgeInstanceFilter=pb.PurgeInstanceFilter(**wanted), force=force, recursive=recursive
+    )
+
+
+@on_loop
+async def test_purging_by_filter_removes_finished_instances(
+    reopen: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dapr_workflow_sdk.engine.hub._PURGED_AT_ONCE", 3)
+    clock = VirtualClock(auto_advance=False)
+    async with engine(reopen(), clock=clock) as hub, Hand(hub) as worker:
+        for number in range(10):
+            await start(hub, f"i{number}")
+            await worker.play(*([complete(1, failed="x" if number == 5 else "")] if number != 7 else []))
+            clock.advance(DAY)
+
+        async def left() -> str:
+            ids = (await hub.list_ids(pb.ListInstanceIDsRequest())).instanceIds
+            return "".join(name.removeprefix("i") for name in ids)
+
+        async def created(name: str) -> Timestamp:
+            state = await hub.state(name, payloads=False)
+            assert state is not None
+            return state.createdTimestamp
+
+        assert await hub.purge(matching(runtimeStatus=[pb.WORKFLOW_STATUS_FAILED])) == 1
+        assert await left() == "012346789"
+        assert await hub.purge(matching(createdTimeTo=await created("i1"))) == 2
+        assert await hub.purge(matching(createdTimeFrom=await created("i9"))) == 1
+        assert await left() == "234678"
+        assert await hub.purge(matching(createdTimeFrom=await created("i3"), createdTimeTo=await created("i4"))) == 2
+        assert await hub.purge(matching()) == 3
+        assert await left() == "7"
+        assert await hub.purge(matching()) == 0
+        with pytest.raises(InvalidOperationError, match="RUNNING is not a final status"):
+            await hub.purge(matching(runtimeStatus=[pb.WORKFLOW_STATUS_RUNNING]))
+        assert await left() == "7"
+        assert await hub.purge(matching(runtimeStatus=[pb.WORKFLOW_STATUS_RUNNING], force=True)) == 1
+        assert await left() == ""
+    async with engine(reopen(), clock=clock) as hub:
+        assert not (await hub.list_ids(pb.ListInstanceIDsRequest())).instanceIds
+
+
+@on_loop
+async def test_purging_by_filter_counts_children_once() -> None:
+    async with engine() as hub, Hand(hub) as worker:
+        await grow_family(hub, worker)
+        assert await hub.purge(matching(recursive=True)) == 4
+        await grow_family(hub, worker)
+        assert await hub.purge(matching()) == 4
+
+
+@on_loop
+async def test_purging_by_filter_is_not_held_up_by_an_instance_that_begins_again() -> None:
+    """Lists answer from what is durable; a start that is on its way is not there yet."""
+    store = SlowStore()
+    async with engine(store) as hub, Hand(hub) as worker:
+        for name in ("one", "two"):
+            await start(hub, name)
+            await worker.play(complete(1))
+        store.entered.clear()
+        store.gate.clear()
+        starting = asyncio.ensure_future(start(hub, "one"))
+        await soon(store.entered.is_set, "the commit")
+        purging = asyncio.ensure_future(hub.purge(matching()))
+        await asyncio.sleep(0.01)
+        store.gate.set()
+        assert await starting == "one"
+        assert await asyncio.wait_for(purging, 5) == 1
+        assert (await status(hub, "one"), await status(hub, "two")) == ("PENDING", "MISSING")
+
+
+@on_loop
+async def test_an_engine_tells_about_itself_and_its_workers(tmp_path: Path) -> None:
+    clock = VirtualClock(auto_advance=False)
+    store = SqliteStore(tmp_path / "e.db")
+    async with engine(store, clock=clock, app_id="shop", name="e.db") as hub:
+        assert await hub.capabilities() == Capabilities(lists=True, stalls=True, detaches=True, extensions=True)
+        described = await hub.describe()
+        assert (described.appId, list(described.appIds), described.store) == ("shop", ["shop"], "e.db")
+        assert described.version
+        assert described.storeBytes > 0
+        assert list(await hub.workers()) == []
+        async with Worker(hub, 3, 4, worker_id="w1", identity="host:1") as first:
+            since = clock.now()
+            clock.advance(DAY)
+            async with Worker(hub, identity="host:2"):
+                await start(hub)
+                workers = list(await hub.workers())
+                assert [worker.identity for worker in workers] == ["host:1", "host:2"]
+                assert (workers[0].workerId, workers[0].maxTurns, workers[0].maxActivities) == ("w1", 3, 4)
+                assert abs(workers[0].connectedAt.ToNanoseconds() - since) < SECOND
+                assert sum(worker.turns for worker in workers) == 1
+            assert [worker.identity for worker in await hub.workers()] == ["host:1"]
+            await first.play(activity_call(1), activity_call(2))
+            (worker,) = await hub.workers()
+            assert (worker.turns, worker.activities) == (0, 2)
+        assert list(await hub.workers()) == []
+
+
+@on_loop
+async def test_the_version_of_a_request_is_that_of_the_instance(reopen: Callable[[], Store]) -> None:
+    async with engine(reopen()) as hub:
+        await start(hub, version=text_of("v2"))
+        await start(hub, "none")
+    async with engine(reopen()) as hub:
+        state, none = await hub.state("one", payloads=False), await hub.state("none", payloads=False)
+        assert state is not None
+        assert none is not None
+        assert state.version.value == "v2"
+        assert not none.HasField("version")
 
 
 # ---- closing ---------------------------------------------------------------------------------------------------

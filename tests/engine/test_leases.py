@@ -19,10 +19,19 @@ from dapr_workflow_sdk.taskhub.port import ActivityItem, Milestone, TurnItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of
 from tests.builders import started
-from tests.engine.support import Worker, engine, output, purge, raise_event, reopen, standing, start, status, terminate, to_app
+from tests.engine.support import (
+    Worker,
+    engine,
+    output,
+    purge,
+    raise_event,
+    standing,
+    start,
+    status,
+    terminate,
+    to_app,
+)
 from tests.worker.support import activity_call, again, answer_to, complete, kinds, on_loop, result_of, soon
-
-__all__ = ["reopen"]
 
 LEASE = timedelta(seconds=30)
 

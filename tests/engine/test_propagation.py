@@ -13,10 +13,8 @@ from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.transitions import create
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from tests.builders import INSTANCE, raised, started, turn_marker
-from tests.engine.support import Worker, engine, reopen, start
+from tests.engine.support import Worker, engine, start
 from tests.worker.support import activity_call, again, child_call, complete, kinds, on_loop
-
-__all__ = ["reopen"]
 
 OWN = pb.HISTORY_PROPAGATION_SCOPE_OWN_HISTORY
 LINEAGE = pb.HISTORY_PROPAGATION_SCOPE_LINEAGE
@@ -54,7 +52,9 @@ class TestHandedDown:
     def test_has_what_the_caller_was_given_only_if_the_lineage_is_asked_for(
         self, scope: pb.HistoryPropagationScope, owners: list[str]
     ) -> None:
-        given = pb.PropagatedHistory(chunks=[pb.PropagatedHistoryChunk(instanceId=name) for name in ("eldest", "elder")])
+        given = pb.PropagatedHistory(
+            chunks=[pb.PropagatedHistoryChunk(instanceId=name) for name in ("eldest", "elder")]
+        )
         row = replace(create("shop", 1, started("order"), 0, 1)[0].row, propagated=given)
         assert _owners(handed_down(scope, row, self._PAST)) == owners
         assert _owners(given) == ["eldest", "elder"], "what was given stays as it was"

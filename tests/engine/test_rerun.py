@@ -32,10 +32,8 @@ from tests.builders import (
     timer_fired,
     turn_marker,
 )
-from tests.engine.support import DAY, Worker, engine, output, purge, reopen, standing, start, status, suspend, to_app
+from tests.engine.support import DAY, Worker, engine, output, purge, standing, start, status, suspend, to_app
 from tests.worker.support import activity_call, child_call, complete, kinds, on_loop, timer
-
-__all__ = ["reopen"]
 
 _BEGIN = EPOCH_SECONDS * 1_000_000_000
 _NOW = _BEGIN + DAY
@@ -178,7 +176,9 @@ async def chain(hub: EngineHub, worker: Worker, *, failing: int = 0) -> list[str
         results.append(f'"r{number}"')
         done = asyncio.ensure_future(worker.finish(run, results[-1]))
         last = number in (5, failing)
-        await worker.play(complete(number + 1, failed="no luck" if failing else "") if last else activity_call(number + 1))
+        await worker.play(
+            complete(number + 1, failed="no luck" if failing else "") if last else activity_call(number + 1)
+        )
         await done
         if last:
             break

@@ -29,7 +29,6 @@ from tests.engine.support import (
     purge,
     put,
     raise_event,
-    reopen,
     resume,
     standing,
     start,
@@ -37,9 +36,17 @@ from tests.engine.support import (
     suspend,
     terminate,
 )
-from tests.worker.support import FlakyStore, activity_call, again, answer_to, child_call, complete, kinds, on_loop, timer
-
-__all__ = ["reopen"]
+from tests.worker.support import (
+    FlakyStore,
+    activity_call,
+    again,
+    answer_to,
+    child_call,
+    complete,
+    kinds,
+    on_loop,
+    timer,
+)
 
 _BEGIN = EPOCH_SECONDS * SECOND
 _numbers = itertools.count(1)

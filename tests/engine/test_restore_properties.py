@@ -12,18 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dapr_workflow_sdk.engine.state import Change, InstanceState
+from dapr_workflow_sdk.engine.state import START_TIMER, Change, InstanceState
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.stores.memory import MemoryStore
 from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
 from dapr_workflow_sdk.engine.transitions import (
     accept,
     accept_unstored,
+    beat,
     conclude,
     create,
     drop_task,
     event_at,
+    stall,
     store_unstored,
+    unstall,
     wants,
 )
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -41,6 +44,7 @@ _TEXTS = st.sampled_from([None, "", "null", '"é"', "0"])
 @st.composite
 def _actions(draw: st.DrawFn) -> list[tuple[str, Any]]:
     kinds = ["activity", "timer", "sentinel", "child", "event", "detached", "foreign activity", "foreign child"]
+    kinds += ["patch", "handing down"]
     asked = draw(st.lists(st.tuples(st.sampled_from(kinds), _TEXTS), max_size=4))
     ending = draw(st.sampled_from([None, None, None, None, "renew", "renew", "complete", "fail", "unknown"]))
     return asked if ending is None else [*asked, (ending, draw(_TEXTS))]
@@ -61,14 +65,18 @@ _STEPS = st.one_of(
     st.tuples(st.just("store"), st.none()),
     st.tuples(st.just("drop"), st.integers(0, 9)),
     st.tuples(st.just("late"), st.integers(0, 3)),
+    st.tuples(st.just("stall"), st.sampled_from(["one reason", "another"])),
+    st.tuples(st.just("unstall"), st.none()),
+    st.tuples(st.just("beat"), _TEXTS),
 )
 
 
 class _Driver:
     """Takes steps and commits what each of them changed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, scheduled: bool = False) -> None:
         self.store = store
+        self.scheduled = scheduled
         self.now = _START
         self.number = store.new_number()
         self.key = ("app", f"instance-{self.number}")
@@ -82,7 +90,13 @@ class _Driver:
 
     def _create(self, generation: int) -> InstanceState:
         start = builders.started("flow", '"input"', instance_id=self.key[1])
-        state, change = create(self.key[0], self.number, start, self._tick(), generation)
+        given: pb.PropagatedHistory | None = None
+        if self.scheduled:
+            start.executionStarted.scheduledStartTimestamp.CopyFrom(builders.at(500))
+            start.executionStarted.version.value = "v2"
+            start.executionStarted.parentTraceContext.traceParent = f"00-{'a' * 32}-{'b' * 16}-01"
+            given = pb.PropagatedHistory(chunks=[pb.PropagatedHistoryChunk(instanceId="elder", rawEvents=[b"", b"x"])])
+        state, change = create(self.key[0], self.number, start, self._tick(), generation, given)
         put(self.store, change)
         return state
 
@@ -96,8 +110,8 @@ class _Driver:
             return self._turn(detail)
         if kind == "activity":
             self._unstored(sorted(self.state.tasks), detail)
-        elif kind == "timer" and self.state.timers:
-            timers = sorted(self.state.timers)
+        elif kind == "timer" and self.state.timers.keys() - {START_TIMER}:
+            timers = sorted(self.state.timers.keys() - {START_TIMER})
             timer = timers[detail % len(timers)]
             event = builders.timer_fired(timer)
             if wants(self.state, event):
@@ -110,6 +124,13 @@ class _Driver:
                 return accept(self.state, event)
         elif kind == "store":
             return store_unstored(self.state)
+        elif kind == "beat" and self.state.tasks:
+            kept = beat(self.state, min(self.state.tasks), detail)
+            return None if kept is None else kept[1]
+        elif kind == "unstall":
+            return unstall(self.state)
+        elif kind == "stall" and not self.state.ended:
+            return stall(self.state, pb.STALLED_REASON_PATCH_MISMATCH, detail, self._tick())
         elif kind == "drop" and self.state.tasks:
             keys = [key for key in sorted(self.state.tasks) if not self._taken(key)]
             return drop_task(self.state, keys[detail % len(keys)]) if keys else None
@@ -141,9 +162,15 @@ class _Driver:
         marker = event_at(self._tick())
         marker.workflowStarted.SetInParent()
         taken = list(self.state.inbox)
-        actions = [self._action(kind, text) for kind, text in asked]
+        actions = [self._action(kind, text) for kind, text in asked if kind != "patch"]
         status = asked[0][1] if asked else None
         answer = pb.WorkflowResponse(actions=actions, customStatus=text_of(status))
+        met = [text or "" for kind, text in asked if kind == "patch"]
+        if met:
+            # What was met before is met again; an answer without it would have stalled the instance.
+            answer.version.patches.extend([*self.state.patches, *met])
+        elif self.state.patches:
+            answer.version.patches.extend(self.state.patches)
         new = [marker, *(item.event for item in taken)]
         execution = f"execution-{next(self.executions)}"
         return conclude(self.state, taken, new, answer, self._tick(), execution).change
@@ -154,7 +181,10 @@ class _Driver:
         if kind.startswith("foreign "):
             action.router.targetAppID = "another-app"
             kind = kind.removeprefix("foreign ")
-        if kind == "activity":
+        if kind == "handing down":
+            action.scheduleTask.CopyFrom(pb.ScheduleTaskAction(name="look", input=given_text))
+            action.scheduleTask.historyPropagationScope = pb.HISTORY_PROPAGATION_SCOPE_LINEAGE
+        elif kind == "activity":
             execution = f"call-{action.id % 3}"
             action.scheduleTask.CopyFrom(
                 pb.ScheduleTaskAction(name="charge", input=given_text, taskExecutionId=execution)
@@ -199,6 +229,7 @@ def _durable(state: InstanceState) -> dict[str, Any]:
         "timers": dict(state.timers),
         "children": dict(state.children),
         "attempts": dict(state.attempts),
+        "patches": state.patches,
     }
 
 
@@ -214,9 +245,11 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @QUICK
-@given(steps=st.lists(_STEPS, max_size=25))
-def test_a_store_gives_back_what_is_in_memory_after_every_step(store: Store, steps: list[tuple[str, Any]]) -> None:
-    driver = _Driver(store)
+@given(scheduled=st.booleans(), steps=st.lists(_STEPS, max_size=25))
+def test_a_store_gives_back_what_is_in_memory_after_every_step(
+    store: Store, scheduled: bool, steps: list[tuple[str, Any]]
+) -> None:
+    driver = _Driver(store, scheduled=scheduled)
     for kind, detail in steps:
         driver.step(kind, detail)
         restored = store.load(driver.key)
@@ -227,11 +260,11 @@ def test_a_store_gives_back_what_is_in_memory_after_every_step(store: Store, ste
 
 
 @QUICK
-@given(steps=st.lists(_STEPS, max_size=15), more=st.lists(_STEPS, max_size=10))
+@given(scheduled=st.booleans(), steps=st.lists(_STEPS, max_size=15), more=st.lists(_STEPS, max_size=10))
 def test_an_instance_taken_up_from_a_store_goes_on_as_it_would_have(
-    store: Store, steps: list[tuple[str, Any]], more: list[tuple[str, Any]]
+    store: Store, scheduled: bool, steps: list[tuple[str, Any]], more: list[tuple[str, Any]]
 ) -> None:
-    driver = _Driver(store)
+    driver = _Driver(store, scheduled=scheduled)
     for kind, detail in steps:
         driver.step(kind, detail)
     change = store_unstored(driver.state)
@@ -273,6 +306,7 @@ def test_an_id_used_again_starts_with_nothing_of_the_old_instance_but_its_activi
     assert restored.row.generation == generation + 1
     assert [item.event.WhichOneof("eventType") for item in restored.inbox] == ["executionStarted"]
     assert (restored.history, restored.timers, restored.children, restored.attempts) == ([], {}, {}, {})
+    assert (restored.patches, restored.row.stalled, restored.row.output) == ((), None, None)
     assert set(restored.tasks) == left
     for key in left:
         assert not wants(restored, builders.activity_done(key[1]), key)

@@ -16,7 +16,7 @@ from dapr_workflow_sdk.engine.retention import RetentionPolicy
 from dapr_workflow_sdk.engine.stores.base import Selection, Store
 from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from tests.engine.support import DAY, Worker, engine, purge, reopen, standing, start, status, terminate
+from tests.engine.support import DAY, Worker, engine, purge, standing, start, status, terminate
 from tests.worker.support import (
     FlakyStore,
     SlowStore,
@@ -28,8 +28,6 @@ from tests.worker.support import (
     soon,
     timer,
 )
-
-__all__ = ["reopen"]
 
 _COMPLETED, _FAILED, _TERMINATED = (
     pb.WORKFLOW_STATUS_COMPLETED,

@@ -23,7 +23,6 @@ from tests.engine.support import (
     engine,
     purge,
     raise_event,
-    reopen,
     resume,
     standing,
     start,
@@ -33,8 +32,6 @@ from tests.engine.support import (
     version_not_available,
 )
 from tests.worker.support import activity_call, answer_to, complete, kinds, on_loop, result_of, timer
-
-__all__ = ["reopen"]
 
 _NOW = EPOCH_SECONDS * 1_000_000_000
 _MISMATCH = pb.STALLED_REASON_PATCH_MISMATCH

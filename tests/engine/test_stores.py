@@ -29,7 +29,6 @@ from tests.builders import raised
 from tests.engine.support import put
 from tests.strategies import QUICK
 
-
 APP = "app"
 KEY = (APP, "order-7")
 
@@ -333,9 +332,7 @@ class TestSelection:
             (pb.WORKFLOW_STATUS_CANCELED, []),
         ],
     )
-    def test_by_status_is_by_what_clients_see(
-        self, filled: Store, status: pb.WorkflowStatus, ids: list[str]
-    ) -> None:
+    def test_by_status_is_by_what_clients_see(self, filled: Store, status: pb.WorkflowStatus, ids: list[str]) -> None:
         found = filled.select(Selection(APP, statuses=frozenset({status})))
         assert [each.instance_id for each in found] == ids
         assert {each.status for each in found} <= {status}

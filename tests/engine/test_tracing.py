@@ -13,10 +13,8 @@ from dapr_workflow_sdk.engine.transitions import create
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of
 from tests.builders import started, turn_marker
-from tests.engine.support import Worker, engine, reopen, start
+from tests.engine.support import Worker, engine, start
 from tests.worker.support import activity_call, again, child_call, complete, on_loop
-
-__all__ = ["reopen"]
 
 _TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 _PARENT = f"00-{_TRACE}-00f067aa0ba902b7-01"
