@@ -220,10 +220,7 @@ def _durable(state: InstanceState) -> dict[str, Any]:
         "row": dataclasses.asdict(state.row),
         "history": [event.SerializeToString(deterministic=True) for event in state.history],
         "inbox": [
-            (item.number, item.event.SerializeToString(deterministic=True))
-            # What no turn has taken has no order yet; a restart brings it in the order in which it was stored.
-            for item in sorted(state.inbox, key=lambda item: item.number or 0)
-            if item.number is not None
+            (item.number, item.event.SerializeToString(deterministic=True)) for item in state.inbox if item.stored
         ],
         "tasks": {key: request.SerializeToString(deterministic=True) for key, request in state.tasks.items()},
         "timers": dict(state.timers),
@@ -270,7 +267,6 @@ def test_an_instance_taken_up_from_a_store_goes_on_as_it_would_have(
     change = store_unstored(driver.state)
     if change is not None:
         put(store, change)
-    driver.state.inbox.sort(key=lambda item: item.number or 0)
     other = _Driver(MemoryStore())
     other.key, other.now = driver.key, driver.now
     other.call_ids, driver.call_ids = itertools.tee(driver.call_ids)

@@ -449,3 +449,25 @@ async def test_a_stateful_worker_is_not_taken_to_have_what_could_not_be_sent() -
         # The refused turn never reached the worker: it has no event at all, or those of its first turn.
         assert turn.cached == 0
         assert turn.cached + len(turn.past) == len(await hub.history("one"))
+
+
+@on_loop
+async def test_a_termination_that_came_before_the_stall_does_not_wait_for_the_repair() -> None:
+    """It was accepted; its client must learn that the instance ended, or that it stands still."""
+    async with engine() as hub, Worker(hub) as worker:
+        await start(hub)
+        await worker.reply(await worker.turn(), patches=["fix"])
+        ending = asyncio.ensure_future(terminate(hub))
+        turn = await worker.turn()
+        assert kinds(turn.new) == ["workflowStarted", "executionTerminated"]
+        await worker.reply(turn)
+        done, _ = await asyncio.wait([ending], timeout=2)
+        ended = await status(hub)
+        if not done:
+            ending.cancel()
+            await asyncio.wait([ending])
+        assert done, f"the client waits, and the instance is {ended}"
+        if ending.exception() is None:
+            assert ended == "TERMINATED"
+        else:
+            assert isinstance(ending.exception(), WorkflowStalledError)

@@ -498,3 +498,25 @@ async def test_an_activity_that_pauses_is_not_sent_twice_when_its_instance_is_re
             clock.advance(60 * SECOND)
             await other.activity()
             await other.nothing()
+
+
+@on_loop
+async def test_an_activity_that_nobody_waits_for_does_not_change_an_instance_that_has_ended(
+    reopen: Callable[[], Store],
+) -> None:
+    clock = standing()
+    async with engine(reopen(), clock=clock) as hub:
+        await start(hub)
+        async with Worker(hub) as worker:
+            await worker.play(activity_call(1), complete(2, '"done"'))
+        await die(hub, clock, _MOST - 1)
+        await asyncio.sleep(0.01)
+        async with Worker(hub) as worker:
+            clock.advance(3600 * SECOND)
+            await worker.nothing()
+        assert await status(hub) == "COMPLETED"
+        assert kinds(await hub.history("one"))[-1] == "executionCompleted"
+    async with engine(reopen(), clock=clock) as hub:
+        assert await status(hub) == "COMPLETED"
+        assert kinds(await hub.history("one"))[-1] == "executionCompleted"
+        assert await purge(hub, "one") == 1
