@@ -22,6 +22,7 @@ from dapr_workflow_sdk.engine.retention import Janitor, RetentionPolicy
 from dapr_workflow_sdk.engine.runner import InstanceRunner
 from dapr_workflow_sdk.engine.state import InstanceKey, InstanceRow, InstanceState, describe
 from dapr_workflow_sdk.engine.stores.base import Selection, Store
+from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.transitions import event_at
 from dapr_workflow_sdk.taskhub.failures import (
     child_still_runs,
@@ -458,10 +459,16 @@ class EngineHub:
     @asynccontextmanager
     async def work_items(self, offer: WorkerOffer) -> AsyncGenerator[AsyncIterator[WorkItem], None]:
         """Subscribes a worker; when it leaves, others get what it had not finished."""
+        async with self.subscription(offer) as worker:
+            yield worker.items()
+
+    @asynccontextmanager
+    async def subscription(self, offer: WorkerOffer) -> AsyncGenerator[Subscription, None]:
+        """The same with the subscription itself, for servers that look what is on its way."""
         self._check_open()
         worker = self._runner.subscribe(self._app_id, offer)
         try:
-            yield worker.items()
+            yield worker
         finally:
             self._runner.unsubscribe(worker)
 

@@ -65,21 +65,45 @@ class Subscription:
 
     def _put(self, item: WorkItem | None) -> None:
         self._outbox.append(item)
-        reader = self._reader
-        if reader is not None:
-            self._reader = None
-            if not reader.done():
-                reader.set_result(None)
+        if self._reader is not None:
+            self.wake()
+
+    @property
+    def unread(self) -> int:
+        """How much is on its way, the end included."""
+        return len(self._outbox)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end is next."""
+        return bool(self._outbox) and self._outbox[0] is None
+
+    def take(self) -> WorkItem | None:
+        """What comes next, which must be there; None at the end, which stays."""
+        if self._outbox[0] is None:
+            return None
+        item = self._outbox.popleft()
+        if len(self._outbox) == _MOST_UNREAD // 2:
+            self.on_read()
+        return item
+
+    def wake(self) -> None:
+        """Lets whoever waits for something look again."""
+        reader, self._reader = self._reader, None
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+
+    async def something(self) -> None:
+        """Waits until something is on its way, or somebody says `wake`."""
+        self._reader = asyncio.get_running_loop().create_future()
+        await self._reader
 
     async def items(self) -> AsyncIterator[WorkItem]:
         """What was sent, until the stream ends."""
         while True:
             while not self._outbox:
-                self._reader = asyncio.get_running_loop().create_future()
-                await self._reader
-            item = self._outbox.popleft()
+                await self.something()
+            item = self.take()
             if item is None:
                 return
             yield item
-            if len(self._outbox) == _MOST_UNREAD // 2:
-                self.on_read()

@@ -252,8 +252,7 @@ def unstall(state: InstanceState) -> Change:
 
 
 def _lacks_version(response: pb.WorkflowResponse) -> bool:
-    # A worker that lacks the version has nothing else to ask for.
-    return len(response.actions) == 1 and response.actions[0].HasField("workflowVersionNotAvailable")
+    return any(action.HasField("workflowVersionNotAvailable") for action in response.actions)
 
 
 def reason_to_stall(state: InstanceState, response: pb.WorkflowResponse) -> tuple[pb.StalledReason, str] | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from dapr_workflow_sdk.errors import TaskHubError, TaskHubUnavailableError, WorkflowNotFoundError
 from dapr_workflow_sdk.taskhub.address import Address
+from dapr_workflow_sdk.taskhub.exchange import MESSAGE_BYTES, WorkerExchange
 from dapr_workflow_sdk.taskhub.failures import of_call, unavailable
 from dapr_workflow_sdk.taskhub.port import ActivityItem, Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import methods
@@ -72,6 +73,7 @@ class GrpcTaskHub:
         self._api_token = api_token
         self._app_id = app_id
         self._capabilities: Capabilities | None = None
+        self._exchange: WorkerExchange | None = None
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Any] = {}
 
@@ -102,8 +104,11 @@ class GrpcTaskHub:
     def _stub(self, method: methods.Method) -> Any:
         call = self._calls.get(method.name)
         if call is None:
-            streams = method is methods.GET_WORK_ITEMS or method is methods.NOTICES
-            make = self._open().unary_stream if streams else self._open().unary_unary
+            make: Any = self._open().unary_unary
+            if method is methods.EXCHANGE:
+                make = self._open().stream_stream
+            elif method is methods.GET_WORK_ITEMS or method is methods.NOTICES:
+                make = self._open().unary_stream
             call = make(
                 method.path,
                 request_serializer=method.request.SerializeToString,
@@ -312,39 +317,66 @@ class GrpcTaskHub:
             workerId=offer.worker_id,
             workerIdentity=offer.identity,
         )
+        if (await self.capabilities()).extensions:
+            async with self._exchanging(request) as items:
+                yield items
+            return
         stream = self._stub(methods.GET_WORK_ITEMS)(request, metadata=self._metadata())
         try:
             yield self._items(stream)
         finally:
             stream.cancel()
 
-    async def _items(self, stream: Any) -> AsyncIterator[WorkItem]:
+    @asynccontextmanager
+    async def _exchanging(self, request: pb.GetWorkItemsRequest) -> AsyncGenerator[AsyncIterator[WorkItem], None]:
         try:
-            async for item in stream:
-                kind = item.WhichOneof("request")
-                if kind == "workflowRequest":
-                    asked = item.workflowRequest
-                    yield TurnItem(
-                        asked.instanceId,
-                        asked.pastEvents,
-                        asked.newEvents,
-                        item.completionToken,
-                        asked.cachedHistory.eventCount,
-                        asked.propagatedHistory if asked.HasField("propagatedHistory") else None,
-                    )
-                elif kind == "activityRequest":
-                    yield ActivityItem(item.activityRequest, item.completionToken)
+            call = self._stub(methods.EXCHANGE)(metadata=self._metadata())
+            await call.write(pb.WorkerMessage(subscribe=request))
+        except (grpc.RpcError, asyncio.InvalidStateError) as error:
+            raise unavailable(f"{self.description} ended the stream of work items: {error}") from error
+        exchange = self._exchange = WorkerExchange(call, self.description, _read_item)
+        try:
+            yield self._exchanged(exchange)
+        finally:
+            if self._exchange is exchange:
+                self._exchange = None
+            await exchange.close()
+
+    async def _exchanged(self, exchange: WorkerExchange) -> AsyncIterator[WorkItem]:
+        try:
+            async for item in exchange.items():
+                yield item
         except grpc.RpcError as error:
             raise of_call(error, "receive work items", "", self.description) from error
 
-    async def complete_turn(self, response: pb.WorkflowResponse) -> None:
+    async def _items(self, stream: Any) -> AsyncIterator[WorkItem]:
+        try:
+            async for wire in stream:
+                item = _read_item(wire)
+                if item is not None:
+                    yield item
+        except grpc.RpcError as error:
+            raise of_call(error, "receive work items", "", self.description) from error
+
+    def complete_turn(self, response: pb.WorkflowResponse) -> Awaitable[None]:
         """Answers a turn."""
+        return self._exchanged_answer(response) or self._complete_turn(response)
+
+    def complete_activity(self, response: pb.ActivityResponse) -> Awaitable[None]:
+        """Answers an activity."""
+        return self._exchanged_answer(response) or self._complete_activity(response)
+
+    def _exchanged_answer(self, response: pb.WorkflowResponse | pb.ActivityResponse) -> asyncio.Future[None] | None:
+        if self._exchange is None or not response.completionToken or response.ByteSize() > MESSAGE_BYTES:
+            return None
+        return self._exchange.send(response)
+
+    async def _complete_turn(self, response: pb.WorkflowResponse) -> None:
         await self._call(
             methods.COMPLETE_TURN, response, "complete a turn", response.instanceId, timeout=_COMPLETION_TIMEOUT
         )
 
-    async def complete_activity(self, response: pb.ActivityResponse) -> None:
-        """Answers an activity."""
+    async def _complete_activity(self, response: pb.ActivityResponse) -> None:
         await self._call(
             methods.COMPLETE_ACTIVITY,
             response,
@@ -370,6 +402,24 @@ _FINAL = (
     pb.WORKFLOW_STATUS_CANCELED,
     pb.WORKFLOW_STATUS_TERMINATED,
 )
+
+
+def _read_item(wire: pb.WorkItem) -> WorkItem | None:
+    """An item, or None for one of a kind that this worker does not know."""
+    kind = wire.WhichOneof("request")
+    if kind == "workflowRequest":
+        asked = wire.workflowRequest
+        return TurnItem(
+            asked.instanceId,
+            asked.pastEvents,
+            asked.newEvents,
+            wire.completionToken,
+            asked.cachedHistory.eventCount,
+            asked.propagatedHistory if asked.HasField("propagatedHistory") else None,
+        )
+    if kind == "activityRequest":
+        return ActivityItem(wire.activityRequest, wire.completionToken)
+    return None
 
 
 def _has_reached(state: pb.WorkflowState, until: Milestone) -> bool:

@@ -105,13 +105,21 @@ def unavailable(message: str) -> TaskHubUnavailableError:
 
 
 def of_call(error: grpc.RpcError, operation: str, instance_id: str, where: str) -> TaskHubError:
-    """The error of this package for what a gRPC call answered.
-
-    Sidecars of different ages answer the same situation with different codes, often UNKNOWN, so the text decides
-    where the code does not.
-    """
+    """The error of this package for what a gRPC call answered."""
     code = error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
     details = (error.details() or "") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else str(error)
+    return _typed(code, details, operation, instance_id, where)
+
+
+def of_code(code: int, details: str, operation: str, instance_id: str, where: str) -> TaskHubError:
+    """The same for a status that came as a number inside a message."""
+    known = next((status for status in grpc.StatusCode if status.value[0] == code), grpc.StatusCode.UNKNOWN)
+    return _typed(known, details, operation, instance_id, where)
+
+
+def _typed(code: grpc.StatusCode, details: str, operation: str, instance_id: str, where: str) -> TaskHubError:
+    # Sidecars of different ages answer the same situation with different codes, often UNKNOWN, so the text decides
+    # where the code does not.
     of = f" (workflow instance {instance_id!r})" if instance_id else ""
     message = f"Cannot {operation}{of} at {where}: {details or code.name}"
     if code is grpc.StatusCode.NOT_FOUND or NO_SUCH_INSTANCE in details:

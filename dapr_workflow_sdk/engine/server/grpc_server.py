@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import grpc
 import grpc.aio
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
 
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.server.access import APP_HEADER, TOKEN_HEADER, Access, bracketed
 from dapr_workflow_sdk.engine.server.checks import read
+from dapr_workflow_sdk.engine.server.exchange import Exchange
 from dapr_workflow_sdk.engine.server.limits import Limits, Places
+from dapr_workflow_sdk.engine.server.work_items import offer_of, refuse_if_too_large, to_wire
+from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.errors import RuntimeStateError, TaskHubError
-from dapr_workflow_sdk.taskhub.port import Milestone, TurnItem, WorkerOffer, WorkItem
+from dapr_workflow_sdk.taskhub.failures import unavailable
+from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
@@ -85,6 +90,9 @@ class GrpcServer:
             handlers.setdefault(method.service, {})[method.name] = self._unary(method, serve)
         handlers[methods.EXTENSIONS][methods.NOTICES.name] = grpc.unary_stream_rpc_method_handler(
             self._notices, response_serializer=pb.Notice.SerializeToString
+        )
+        handlers[methods.EXTENSIONS][methods.EXCHANGE.name] = grpc.stream_stream_rpc_method_handler(
+            self._exchange, response_serializer=pb.EngineMessage.SerializeToString
         )
         handlers[methods.SERVICE][methods.GET_WORK_ITEMS.name] = grpc.unary_stream_rpc_method_handler(
             self._work_items, response_serializer=pb.WorkItem.SerializeToString
@@ -286,54 +294,87 @@ class GrpcServer:
             await context.abort(code, _short(details))
 
     async def _send_items(self, request: pb.GetWorkItemsRequest, context: _Context) -> tuple[grpc.StatusCode, str]:
-        offer = WorkerOffer(
-            turns=max(request.maxConcurrentWorkflowWorkItems, 0),
-            activities=max(request.maxConcurrentActivityWorkItems, 0),
-            stateful=pb.WORKER_CAPABILITY_STATEFUL_HISTORY in request.capabilities,
-            worker_id=request.workerId,
-            identity=request.workerIdentity or context.peer(),
-        )
         hub = self._hub_for(context)
+        async with self._subscribed(hub, request, context) as (worker, writer):
+            async for item in worker.items():
+                wire = to_wire(item)
+                if not await refuse_if_too_large(hub, item, wire.ByteSize(), self._limits):
+                    await writer.write(wire)
+        return grpc.StatusCode.OK, ""
+
+    async def _exchange(self, _: Any, context: _Context) -> None:
+        try:
+            data: Any = await context.read()
+            first = read(pb.WorkerMessage, b"" if data is grpc.aio.EOF else data, self._limits)
+            with self._streams.one():
+                await self._trade(first.subscribe, context)
+            return
+        except TaskHubError as error:
+            code, details = error.code(), error.details()
+        await context.abort(code, _short(details))
+
+    async def _trade(self, request: pb.GetWorkItemsRequest, context: _Context) -> None:
+        hub = self._hub_for(context)
+        async with self._subscribed(hub, request, context) as (worker, writer):
+            exchange = Exchange(hub, worker, self._limits, writer.write)
+            work = (exchange.read_answers(context), exchange.write_items())
+            both = [asyncio.ensure_future(each) for each in work]
+            try:
+                ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()
+            finally:
+                for task in both:
+                    task.cancel()
+                await asyncio.gather(*both, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _subscribed(
+        self, hub: EngineHub, request: pb.GetWorkItemsRequest, context: _Context
+    ) -> AsyncGenerator[tuple[Subscription, _Writer], None]:
         # Asked now: once the call has ended, asking its context crashes the process.
         peer = context.peer()
-        loop = asyncio.get_running_loop()
         logger.info("A worker connected from %s", peer)
-        seconds = self._limits.send_seconds
-        subscription = AsyncExitStack()
-        leaving: asyncio.Task[None] | None = None
-
-        def give_up() -> None:
-            nonlocal leaving
-            logger.warning(
-                "The worker at %s takes nothing for %g s: others get its items, and it must connect again.",
-                peer,
-                seconds,
-            )
-            leaving = loop.create_task(subscription.aclose())
-
         try:
-            items = await subscription.enter_async_context(hub.work_items(offer))
-            # The worker learns at once that it is subscribed, not with its first item.
-            await context.send_initial_metadata(())
-            async for item in items:
-                wire = _to_wire(item)
-                if wire.ByteSize() > self._limits.message_bytes:
-                    await hub.refuse(item, _too_large(item, wire.ByteSize(), self._limits.message_bytes))
-                    continue
-                # A write that waits for the worker cannot be broken off; it ends when the worker reads again or its
-                # connection breaks. Others get the items of the worker before that.
-                patience = loop.call_later(seconds, give_up)
-                try:
-                    await context.write(wire)
-                finally:
-                    patience.cancel()
-                if leaving is not None:
-                    await leaving
-                    return grpc.StatusCode.UNAVAILABLE, f"The worker took nothing for {seconds:g} s. Connect again."
-            return grpc.StatusCode.OK, ""
+            async with AsyncExitStack() as stack:
+                worker = await stack.enter_async_context(hub.subscription(offer_of(request, peer)))
+                # The worker learns at once that it is subscribed, not with its first item.
+                await context.send_initial_metadata(())
+                yield worker, _Writer(context, stack, self._limits.send_seconds, peer)
         finally:
-            await subscription.aclose()
             logger.info("The worker at %s is gone", peer)
+
+
+class _Writer:
+    """Writes to a worker, and unsubscribes one that does not read."""
+
+    def __init__(self, context: _Context, subscription: AsyncExitStack, seconds: float, peer: str) -> None:
+        self._context = context
+        self._subscription = subscription
+        self._seconds = seconds
+        self._peer = peer
+        self._loop = asyncio.get_running_loop()
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def write(self, message: Message) -> None:
+        # A write that waits for the worker cannot be broken off; it ends when the worker reads again or its connection
+        # breaks. Others get the items of the worker before that.
+        patience = self._loop.call_later(self._seconds, self._give_up)
+        try:
+            await self._context.write(message)
+        finally:
+            patience.cancel()
+        if self._leaving is not None:
+            await self._leaving
+            raise unavailable(f"The worker took nothing for {self._seconds:g} s. Connect again.")
+
+    def _give_up(self) -> None:
+        logger.warning(
+            "The worker at %s takes nothing for %g s: others get its items, and it must connect again.",
+            self._peer,
+            self._seconds,
+        )
+        self._leaving = self._loop.create_task(self._subscription.aclose())
 
 
 class _TokenCheck(grpc.aio.ServerInterceptor):
@@ -378,24 +419,3 @@ def _short(details: str) -> str:
 
 def _response(state: pb.WorkflowState | None) -> pb.GetInstanceResponse:
     return pb.GetInstanceResponse(exists=state is not None, workflowState=state)
-
-
-def _to_wire(item: WorkItem) -> pb.WorkItem:
-    if isinstance(item, TurnItem):
-        asked = pb.WorkflowRequest(
-            instanceId=item.instance_id,
-            pastEvents=item.past,
-            newEvents=item.new,
-            propagatedHistory=item.propagated,
-            cachedHistory=pb.CachedHistory(eventCount=item.cached) if item.cached else None,
-        )
-        return pb.WorkItem(workflowRequest=asked, completionToken=item.token)
-    return pb.WorkItem(activityRequest=item.request, completionToken=item.token)
-
-
-def _too_large(item: WorkItem, size: int, limit: int) -> str:
-    what = "The turn" if isinstance(item, TurnItem) else f"The call of activity {item.request.name!r}"
-    return (
-        f"{what} takes {size} bytes, and a message may have {limit}. Start the engine with a higher limit for messages "
-        "to resume."
-    )

@@ -66,3 +66,4 @@ LIST_INSTANCES = Method("ListInstances", pb.ListInstancesRequest, pb.ListInstanc
 LIST_WORKERS = Method("ListWorkers", pb.ListWorkersRequest, pb.ListWorkersResponse, EXTENSIONS)
 HEARTBEAT = Method("Heartbeat", pb.HeartbeatRequest, pb.HeartbeatResponse, EXTENSIONS)
 NOTICES = Method("Notices", pb.NoticesRequest, pb.Notice, EXTENSIONS)
+EXCHANGE = Method("Exchange", pb.WorkerMessage, pb.EngineMessage, EXTENSIONS)

@@ -1101,3 +1101,31 @@ class Notice(_message.Message):
     completionToken: str
     reason: str
     def __init__(self, completionToken: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class WorkerMessage(_message.Message):
+    __slots__ = ("subscribe", "turns", "activities")
+    SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITIES_FIELD_NUMBER: _ClassVar[int]
+    subscribe: GetWorkItemsRequest
+    turns: _containers.RepeatedCompositeFieldContainer[WorkflowResponse]
+    activities: _containers.RepeatedCompositeFieldContainer[ActivityResponse]
+    def __init__(self, subscribe: _Optional[_Union[GetWorkItemsRequest, _Mapping[str, object]]] = ..., turns: _Optional[_Iterable[_Union[WorkflowResponse, _Mapping[str, object]]]] = ..., activities: _Optional[_Iterable[_Union[ActivityResponse, _Mapping[str, object]]]] = ...) -> None: ...
+
+class EngineMessage(_message.Message):
+    __slots__ = ("items", "outcomes")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[WorkItem]
+    outcomes: _containers.RepeatedCompositeFieldContainer[CompletionOutcome]
+    def __init__(self, items: _Optional[_Iterable[_Union[WorkItem, _Mapping[str, object]]]] = ..., outcomes: _Optional[_Iterable[_Union[CompletionOutcome, _Mapping[str, object]]]] = ...) -> None: ...
+
+class CompletionOutcome(_message.Message):
+    __slots__ = ("completionToken", "code", "details")
+    COMPLETIONTOKEN_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    completionToken: str
+    code: int
+    details: str
+    def __init__(self, completionToken: _Optional[str] = ..., code: _Optional[int] = ..., details: _Optional[str] = ...) -> None: ...
