@@ -90,13 +90,17 @@ class Recorder:
         """What the terminal was told after so many events."""
         return "".join(text for _, _, text in self.events[since:])
 
-    def _until_prompt(self, since: int, interrupt_after: float | None = None) -> None:
+    def _until_prompt(self, since: int, *, interrupt: bool = False) -> None:
         began = time.monotonic()
+        seen: float | None = None
         while not self.said(since).endswith(PROMPT):
-            if interrupt_after is not None and time.monotonic() - began > interrupt_after:
+            now = time.monotonic()
+            if interrupt and seen is None and "COMPLETED" in self.said(since):
+                seen = now
+            if seen is not None and now - seen > 2.5:
                 os.write(self._terminal, b"\x03")
-                interrupt_after = None
-            if time.monotonic() - began > PATIENCE:
+                seen = now
+            if now - began > PATIENCE:
                 raise SystemExit(f"The shell does not come back: {self.said(since)[-2000:]}")
             self._read(0.05)
 
@@ -109,16 +113,16 @@ class Recorder:
         since = len(self.events)
         os.write(self._terminal, b"\n")
         endless = command.startswith("dapr-workflow watch")
-        self._until_prompt(since, interrupt_after=2.5 if endless else None)
+        self._until_prompt(since, interrupt=endless)
         # The first line is the rest of what was typed, the last one the next prompt.
         lines = rendered(self.said(since))[1:-1]
         time.sleep(self._pause * 20)
         return [line.replace("^C", "").rstrip() for line in lines]
 
     def close(self) -> None:
-        os.write(self._terminal, b"\x04")
-        os.waitpid(self.process, 0)
+        # A terminal that closes ends what runs in it, whatever that is.
         os.close(self._terminal)
+        os.waitpid(self.process, 0)
 
     def write(self, path: Path) -> None:
         """Writes the asciicast."""
