@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from dapr_workflow_sdk import (
@@ -22,10 +24,15 @@ from dapr_workflow_sdk import (
     WorkflowStatus,
     when_all,
 )
+from dapr_workflow_sdk.authoring.definitions import name_of
+from dapr_workflow_sdk.engine.clock import VirtualClock
+from dapr_workflow_sdk.engine.retention import RetentionPolicy
+from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import text_of
 from tests.conformance import literal as h
 from tests.conformance.hubs import Hub, kind_of
-from tests.conformance.own_hubs import HandWorker, OwnHub, in_background, own_hub
+from tests.conformance.own_hubs import HandWorker, OwnHub, engine_hub, in_background, own_hub
 
 Run = Generator[Task[Any], Any, Any]
 
@@ -286,7 +293,35 @@ def test_071_an_instance_that_completes_in_the_same_batch_stays_completed(own: O
     assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.COMPLETED, '"done"')
 
 
-# ---- 73 to 75: ending families, and what has ended ---------------------------------------------------------
+@pytest.mark.not_on(
+    "daprd", reason="before HEAD a sidecar waits until a worker ends the instance, for ever if none does"
+)
+def test_072_a_worker_that_does_not_end_an_instance_is_overruled(own: OwnHub) -> None:
+    called: list[str] = []
+
+    @own.activity
+    def work(ctx: WorkflowActivityContext) -> None:
+        called.append(ctx.workflow_id)
+
+    waiting = own.workflow(_make_waiting())
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(waiting)
+        worker.play(worker.turn(instance_id))
+        ended = in_background(lambda: own.client.terminate_workflow(instance_id, output="enough"))
+        told = worker.turn(instance_id)
+        assert kind_of(told.new[-1]) == "executionTerminated"
+        asked = pb.WorkflowAction(id=2, scheduleTask=pb.ScheduleTaskAction(name=name_of(work)))
+        worker.answer(told, [asked])
+        ended.result(10)
+        state = own.finish(instance_id)
+    assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.TERMINATED, '"enough"')
+    assert [kind_of(event) for event in own.history(instance_id)][-2:] == ["executionTerminated", "executionCompleted"]
+    with own.runtime:
+        own.run(own.workflow(lambda ctx: "comes after whatever else there is to do"))
+    assert called == []
+
+
+# ---- 73 to 76: ending families, and what has ended ---------------------------------------------------------
 
 
 def _family(hub: Hub) -> tuple[Callable[..., Any], list[str]]:
@@ -375,7 +410,63 @@ def test_075_ending_what_never_was_is_an_error(hub: Hub) -> None:
     assert "no such instance exists" in caught.value.details()
 
 
-# ---- 77 to 79: removing ------------------------------------------------------------------------------------
+@pytest.mark.not_on("daprd", reason="it refuses turns that end other instances, so the instance would try for ever")
+@pytest.mark.parametrize("recursive", [True, False])
+def test_073_a_workflow_may_end_another_one(own: OwnHub, recursive: bool) -> None:
+    waiting = own.workflow(_make_waiting())
+
+    @own.workflow
+    def parent(ctx: WorkflowContext) -> Run:
+        return (yield ctx.call_child_workflow(waiting, instance_id=f"{ctx.instance_id}-child"))
+
+    with HandWorker(own) as worker:
+        parent_id, ender = own.start_soon(parent), own.start_soon(waiting)
+        child_id = f"{parent_id}-child"
+        worker.play(worker.turn(parent_id))
+        worker.play(worker.turn(child_id))
+        reason = text_of('"enough"')
+        asked = [
+            pb.TerminateWorkflowAction(instanceId=instance_id, reason=reason, recurse=recursive)
+            for instance_id in (parent_id, own.fresh("missing"))
+        ]
+        actions = [pb.WorkflowAction(id=number, terminateWorkflow=one) for number, one in enumerate(asked, start=1)]
+        worker.answer(worker.turn(ender), actions)
+        worker.play(worker.turn(parent_id))
+        if recursive:
+            worker.play(worker.turn(child_id))
+        state = own.finish(parent_id)
+    assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.TERMINATED, '"enough"')
+    if recursive:
+        assert own.finish(child_id).runtime_status is WorkflowStatus.TERMINATED
+    else:
+        assert _status(own, child_id) is WorkflowStatus.RUNNING
+    assert _status(own, ender) is WorkflowStatus.RUNNING
+
+
+@pytest.mark.not_on("daprd", reason="1.16 tries to reach the child's app for ever and does not end the parent")
+def test_076_a_child_whose_app_is_away_does_not_keep_its_parent_from_ending(hub: Hub, tmp_path: Path) -> None:
+    with engine_hub(hub.kind, tmp_path) as own:
+        waiting = own.workflow(_make_waiting())
+        child_id = own.fresh("child")
+
+        @own.workflow
+        def parent(ctx: WorkflowContext) -> Run:
+            return (yield ctx.call_child_workflow(waiting, instance_id=child_id, app_id="other"))
+
+        with own.runtime, own.client_of("other") as others:
+            with own.runtime_of("other"):
+                parent_id = own.start(parent)
+                own.eventually(lambda: others.get_workflow_state(child_id), "the child is there")
+                others.wait_for_workflow_start(child_id, timeout_in_seconds=10)
+            assert own.client.get_workflow_state(child_id) is None
+            own.client.terminate_workflow(parent_id, output="enough")
+            assert own.finish(parent_id).runtime_status is WorkflowStatus.TERMINATED
+            child = others.wait_for_workflow_completion(child_id, timeout_in_seconds=10)
+            assert child is not None
+            assert (child.runtime_status, child.serialized_output) == (WorkflowStatus.TERMINATED, '"enough"')
+
+
+# ---- 77 to 81: removing ------------------------------------------------------------------------------------
 
 
 def test_077_a_completed_instance_can_be_removed(hub: Hub) -> None:
@@ -476,7 +567,226 @@ def test_079_a_child_that_is_gone_already_is_skipped(hub: Hub) -> None:
     assert [hub.client.get_workflow_state(instance_id) for instance_id in ids] == [None] * len(ids)
 
 
-# ---- 82, 83: using ids again -------------------------------------------------------------------------------
+def test_080_an_ended_instance_is_removed_without_a_worker(own: OwnHub) -> None:
+    with own.runtime:
+        instance_id = own.run(own.workflow(lambda ctx: "done")).instance_id
+    if own.is_daprd:
+        # Its client would wait a minute; nothing is removed however long it waits.
+        with grpc.insecure_channel(f"127.0.0.1:{own.grpc_port}") as channel:
+            purge = channel.unary_unary(
+                methods.PURGE.path,
+                request_serializer=pb.PurgeInstancesRequest.SerializeToString,
+                response_deserializer=pb.PurgeInstancesResponse.FromString,
+            )
+            with pytest.raises(grpc.RpcError):
+                purge(pb.PurgeInstancesRequest(instanceId=instance_id), timeout=3)
+        assert own.state(instance_id).serialized_output == '"done"'
+    else:
+        assert own.client.purge_workflow(instance_id) == 1
+        assert own.client.get_workflow_state(instance_id) is None
+
+
+def _purge(hub: Hub, instance_id: str, *, recursive: bool = False) -> int:
+    request = pb.PurgeInstancesRequest(instanceId=instance_id, recursive=recursive, force=True)
+    return hub.ask(lambda port: port.purge(request))
+
+
+_NOT_FORCED = "removing by force came with 1.17"
+
+
+@pytest.mark.not_on("daprd", reason=_NOT_FORCED)
+@pytest.mark.parametrize("how", ["pending", "waiting", "paused", "with a timer"])
+def test_080_an_instance_that_has_not_ended_is_removed_by_force(own: OwnHub, how: str) -> None:
+    fired: list[str] = []
+
+    @own.activity
+    def note(ctx: WorkflowActivityContext) -> None:
+        fired.append(ctx.workflow_id)
+
+    @own.workflow
+    def sleep(ctx: WorkflowContext) -> Run:
+        if how == "with a timer":
+            yield ctx.create_timer(timedelta(seconds=0.2))
+            yield ctx.call_activity(note)
+        yield ctx.wait_for_external_event("go")
+
+    with HandWorker(own) as worker:
+        instance_id = own.start_soon(sleep)
+        turn = worker.turn(instance_id)
+        if how != "pending":
+            worker.play(turn)
+        if how == "paused":
+            own.client.pause_workflow(instance_id)
+            worker.play(worker.turn(instance_id))
+    with pytest.raises(WorkflowNotFinishedError):
+        own.client.purge_workflow(instance_id)
+    assert _purge(own, instance_id) == 1
+    assert own.client.get_workflow_state(instance_id) is None
+    with pytest.raises(WorkflowNotFoundError):
+        _purge(own, instance_id)
+
+    @own.workflow
+    def later(ctx: WorkflowContext) -> Run:
+        yield ctx.create_timer(timedelta(seconds=0.4))
+        return "later"
+
+    with own.runtime:
+        assert own.run(later).serialized_output == '"later"'
+        assert fired == []
+        # The id is free.
+        own.start(later, instance_id=instance_id)
+        assert own.finish(instance_id).serialized_output == '"later"'
+
+
+@pytest.mark.not_on("daprd", reason=_NOT_FORCED)
+def test_080_answers_for_an_instance_removed_by_force_are_ignored(own: OwnHub) -> None:
+    @own.workflow
+    def call(ctx: WorkflowContext) -> Run:
+        return (yield ctx.call_activity("work"))
+
+    with HandWorker(own) as worker:
+        in_turn, in_activity = own.start_soon(call), own.start_soon(call)
+        turn = worker.turn(in_turn)
+        worker.play(worker.turn(in_activity))
+        activity = worker.activity(in_activity)
+        waiting = in_background(lambda: own.finish(in_activity))
+        for instance_id in (in_turn, in_activity):
+            assert _purge(own, instance_id) == 1
+        worker.play(turn)
+        worker.finish(activity, '"too late"')
+        assert isinstance(waiting.exception(10), AssertionError)  # It does not exist any more.
+        for instance_id in (in_turn, in_activity):
+            assert own.client.get_workflow_state(instance_id) is None
+        # Under the same id and the same numbers, a new instance does not get the old answers.
+        own.client.schedule_new_workflow(call, instance_id=in_activity)
+        worker.play(worker.turn(in_activity))
+        again = worker.activity(in_activity)
+        worker.finish(activity, '"too late"')
+        acknowledged = in_background(lambda: worker.finish(again, '"in time"'))
+        worker.play(worker.turn(in_activity))
+        acknowledged.result(10)
+        assert own.finish(in_activity).serialized_output == '"in time"'
+
+
+@pytest.mark.not_on("daprd", reason=_NOT_FORCED)
+@pytest.mark.parametrize("recursive", [True, False])
+def test_080_a_family_is_removed_by_force(hub: Hub, recursive: bool) -> None:
+    ids = _start_family(hub)
+    assert _purge(hub, ids[0], recursive=recursive) == (len(ids) if recursive else 1)
+    gone = [hub.client.get_workflow_state(instance_id) is None for instance_id in ids]
+    assert gone == [True, *[recursive] * 3]
+    if not recursive:
+        # The answers of its children are for nobody.
+        for instance_id in ids[2:]:
+            hub.client.raise_workflow_event(instance_id, "go", data="alone")
+        assert hub.finish(ids[1]).serialized_output == '"alone"'
+        assert hub.client.get_workflow_state(ids[0]) is None
+
+
+_NO_RETENTION = "retention came with 1.17"
+_ENDINGS = ("completed", "failed", "terminated")
+
+
+def _end_as(own: OwnHub, how: str) -> str:
+    @own.workflow
+    def end(ctx: WorkflowContext) -> Run:
+        if how == "failed":
+            raise ValueError("on purpose")
+        if how == "terminated":
+            yield ctx.wait_for_external_event("never")
+        return "done"
+
+    instance_id = own.start(end)
+    if how == "terminated":
+        own.client.terminate_workflow(instance_id)
+    return instance_id
+
+
+@pytest.mark.not_on("daprd", reason=_NO_RETENTION)
+def test_081_instances_of_no_retention_are_gone_at_once_and_their_clients_hear_of_the_end(
+    hub: Hub, tmp_path: Path
+) -> None:
+    with engine_hub(hub.kind, tmp_path, retention=RetentionPolicy(any_terminal=timedelta(0))) as own, own.runtime:
+        started, go_on = threading.Event(), threading.Event()
+
+        @own.activity
+        def hold(ctx: WorkflowActivityContext) -> str:
+            started.set()
+            assert go_on.wait(20)
+            return "done"
+
+        @own.workflow
+        def call(ctx: WorkflowContext) -> Run:
+            return (yield ctx.call_activity(hold))
+
+        waited = own.start(call)
+        assert started.wait(10)
+        patient = in_background(lambda: own.client.wait_for_workflow_completion(waited, timeout_in_seconds=20))
+        time.sleep(0.1)  # Nothing tells when its request has arrived.
+        go_on.set()
+        state = patient.result(20)
+        assert state is not None
+        assert state.serialized_output == '"done"'
+        for instance_id in (waited, *(_end_as(own, how) for how in _ENDINGS)):
+            own.eventually(lambda of=instance_id: own.client.get_workflow_state(of) is None, "it is gone")  # type: ignore[misc]
+
+
+@pytest.mark.not_on("daprd", reason=_NO_RETENTION)
+@pytest.mark.parametrize("removed", _ENDINGS)
+def test_081_each_final_status_has_its_own_retention(hub: Hub, tmp_path: Path, removed: str) -> None:
+    policy = RetentionPolicy(any_terminal=timedelta(days=1), **{removed: timedelta(0)})
+    with engine_hub(hub.kind, tmp_path, retention=policy) as own, own.runtime:
+        ids = {how: _end_as(own, how) for how in _ENDINGS}
+        running = own.start(own.workflow(_make_waiting()))
+        own.eventually(lambda: own.client.get_workflow_state(ids[removed]) is None, "it is gone")
+        for how in _ENDINGS:
+            if how != removed:
+                assert own.finish(ids[how]).runtime_status.name == how.upper()
+        assert own.state(running).runtime_status is not None
+
+
+@pytest.mark.not_on("daprd", reason=_NO_RETENTION)
+def test_081_retention_counts_from_the_end(hub: Hub, tmp_path: Path) -> None:
+    clock = VirtualClock(auto_advance=False)
+    policy = RetentionPolicy(completed=timedelta(hours=2))
+    with engine_hub(hub.kind, tmp_path, retention=policy, clock=clock) as own, own.runtime:
+        ended = own.run(own.workflow(lambda ctx: "done")).instance_id
+        other = own.start(own.workflow(_make_waiting()))
+        minutes = 0
+
+        async def pass_a_minute() -> None:
+            clock.advance(60_000_000_000)
+
+        def gone() -> bool:
+            nonlocal minutes
+            own.call(pass_a_minute)
+            minutes += 1
+            return own.client.get_workflow_state(ended) is None
+
+        own.eventually(gone, "it is gone", 30)
+        assert minutes >= 120
+        # What has not ended yet is kept, however old it is.
+        own.client.raise_workflow_event(other, "go", data="done")
+        assert own.finish(other).serialized_output == '"done"'
+
+
+@pytest.mark.not_on("memory", reason="it keeps nothing")
+@pytest.mark.not_on("daprd", reason=_NO_RETENTION)
+def test_081_what_grew_too_old_while_the_engine_was_away_goes_when_it_comes_back(hub: Hub, tmp_path: Path) -> None:
+    with engine_hub(hub.kind, tmp_path) as own, own.runtime:
+        ids = {how: _end_as(own, how) for how in _ENDINGS}
+        for instance_id in ids.values():
+            own.finish(instance_id)
+    policy = RetentionPolicy(failed=timedelta(milliseconds=1), completed=timedelta(hours=1))
+    with engine_hub(hub.kind, tmp_path, retention=policy) as own:
+        own.eventually(lambda: own.client.get_workflow_state(ids["failed"]) is None, "it is gone")
+        assert [_status(own, ids[how]).name.lower() for how in ("completed", "terminated")] == [
+            "completed",
+            "terminated",
+        ]
+
+
+# ---- 82 to 85: using ids again -------------------------------------------------------------------------------
 
 
 def test_082_of_two_starts_of_one_id_one_succeeds(hub: Hub) -> None:
@@ -579,3 +889,93 @@ def test_083_so_can_the_id_of_one_that_ended_otherwise(hub: Hub, how: str) -> No
     state = hub.finish(before.instance_id)
     assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.COMPLETED, '"well"')
     assert state.failure_details is None
+
+
+def _request(instance_id: str, workflow: Callable[..., Any], text: str | None = None) -> pb.CreateInstanceRequest:
+    return pb.CreateInstanceRequest(instanceId=instance_id, name=name_of(workflow), input=text_of(text))
+
+
+def _reuse(
+    hub: Hub, instance_id: str, workflow: Callable[..., Any], action: pb.CreateWorkflowAction, *of: pb.WorkflowStatus
+) -> str:
+    request = _request(instance_id, workflow, '"second"')
+    request.workflowIdReusePolicy.workflowStatus.extend(of)
+    request.workflowIdReusePolicy.action = action
+    return hub.ask(lambda port: port.start(request))
+
+
+def _make_telling() -> Callable[[WorkflowContext, str], Run]:
+    def telling(ctx: WorkflowContext, value: str) -> Run:
+        return [value, (yield ctx.wait_for_external_event("go"))]
+
+    return telling
+
+
+def test_083_a_request_may_leave_the_instance_that_has_the_id_alone(hub: Hub) -> None:
+    telling = hub.workflow(_make_telling())
+    instance_id = hub.start(telling, "first")
+    running = pb.WORKFLOW_STATUS_RUNNING
+    hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
+    assert _reuse(hub, instance_id, telling, pb.CREATE_WORKFLOW_ACTION_IGNORE, running) == instance_id
+    # What the policy does not name is refused.
+    with pytest.raises(WorkflowAlreadyExistsError):
+        _reuse(hub, instance_id, telling, pb.CREATE_WORKFLOW_ACTION_IGNORE, pb.WORKFLOW_STATUS_SUSPENDED)
+    with pytest.raises(WorkflowAlreadyExistsError):
+        _reuse(hub, instance_id, telling, pb.CREATE_WORKFLOW_ACTION_ERROR, running)
+    hub.client.raise_workflow_event(instance_id, "go", data=1)
+    assert hub.finish(instance_id).serialized_output == '["first", 1]'
+    completed = pb.WORKFLOW_STATUS_COMPLETED
+    assert _reuse(hub, instance_id, telling, pb.CREATE_WORKFLOW_ACTION_IGNORE, completed) == instance_id
+    assert hub.state(instance_id).serialized_output == '["first", 1]'
+
+
+def test_083_a_request_may_end_the_instance_that_has_the_id(hub: Hub) -> None:
+    telling = hub.workflow(_make_telling())
+    instance_id = hub.start(telling, "first")
+    hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
+    terminate = pb.CREATE_WORKFLOW_ACTION_TERMINATE
+    assert _reuse(hub, instance_id, telling, terminate, pb.WORKFLOW_STATUS_RUNNING) == instance_id
+    hub.client.raise_workflow_event(instance_id, "go", data=2)
+    state = hub.finish(instance_id)
+    assert (state.runtime_status, state.serialized_output) == (WorkflowStatus.COMPLETED, '["second", 2]')
+
+
+@pytest.mark.not_on("daprd", reason="before HEAD nothing in a request forbids to use an id again")
+def test_084_an_id_that_is_to_be_used_once_is_refused_for_ever(hub: Hub) -> None:
+    telling = hub.workflow(_make_telling())
+    instance_id = hub.fresh("i")
+    request = _request(instance_id, telling, '"first"')
+    request.enforceUniqueInstanceId = True
+    assert hub.ask(lambda port: port.start(request)) == instance_id
+    hub.client.wait_for_workflow_start(instance_id, timeout_in_seconds=10)
+    for ended in (False, True):
+        if ended:
+            hub.client.terminate_workflow(instance_id)
+        before = hub.state(instance_id)
+        with pytest.raises(WorkflowAlreadyExistsError) as caught:
+            hub.ask(lambda port: port.start(request))
+        assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        assert f"'{instance_id}' already exists" in caught.value.details()
+        assert "enforces instance ID uniqueness" in caught.value.details()
+        assert hub.state(instance_id) == before
+    hub.client.purge_workflow(instance_id)
+    assert hub.ask(lambda port: port.start(request)) == instance_id
+    hub.client.terminate_workflow(instance_id)
+
+
+@pytest.mark.not_on("daprd", reason="before HEAD the children of the instance that had the id are not looked at")
+def test_085_an_id_is_not_used_again_while_a_child_of_its_instance_runs(hub: Hub) -> None:
+    ids = _start_family(hub)
+    parent = hub.state(ids[0]).name
+    hub.client.terminate_workflow(ids[0], recursive=False)
+    before = hub.finish(ids[0])
+    for child in (ids[1], ids[2]):
+        with pytest.raises(WorkflowAlreadyExistsError) as caught:
+            hub.start(parent, instance_id=ids[0])
+        assert caught.value.code() is grpc.StatusCode.ALREADY_EXISTS
+        assert f"cannot recreate workflow with ID '{ids[0]}': child workflow '{child}'" in caught.value.details()
+        assert hub.state(ids[0]) == before
+        hub.client.terminate_workflow(child)
+    hub.start(parent, instance_id=ids[0])
+    hub.client.wait_for_workflow_start(ids[1], timeout_in_seconds=10)
+    hub.client.terminate_workflow(ids[0])
