@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -555,9 +555,10 @@ def test_113_the_engine_gives_a_worker_no_more_than_it_offers(own: OwnHub) -> No
         assert load()[1] == 3
         acknowledged += [in_background(lambda item=item: worker.finish(item, "0")) for item in pending]  # type: ignore[misc]
         acknowledged.append(in_background(lambda: worker.finish(worker.activity(fanned), "0")))
-        while not all(future.done() for future in acknowledged):
-            worker.play(worker.turn(fanned))
-            wait(acknowledged, timeout=0.1)
+        while not any(action.HasField("completeWorkflow") for action in worker.play(worker.turn(fanned))):
+            pass  # A result or several, but not yet all.
+        for future in acknowledged:
+            future.result(10)
         assert own.finish(fanned).serialized_output == "[0, 0, 0, 0, 0]"
         assert load() == (0, 0)
 

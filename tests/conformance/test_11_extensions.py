@@ -601,16 +601,19 @@ def test_time_that_jumps_also_jumps_over_the_pauses_after_lost_workers(hub: Hub,
     with engine_hub(hub.kind, tmp_path, clock=VirtualClock()) as own:
         _cure(own.runtime)
         instance_id = own.start(name)
+        # Time jumps only while somebody waits.
+        waiting = in_background(lambda: own.finish(instance_id, 15))
         if name == "call_poison":
             call = pb.ScheduleTaskAction(name="poisonous")
             with HandWorker(own) as worker:
                 worker.answer(worker.turn(instance_id), [pb.WorkflowAction(id=1, scheduleTask=call)])
+                worker.activity(instance_id)
         for _ in range(3):
             with HandWorker(own) as worker:
                 (worker.turn if name == "poison" else worker.activity)(instance_id)
             own.eventually(lambda: not _workers(own), "the engine notices")
         with own.runtime:
-            assert own.finish(instance_id, 5).serialized_output == '"cured"'
+            assert waiting.result(20).serialized_output == '"cured"'
 
 
 @_of_engines
