@@ -11,7 +11,7 @@ from dapr_workflow_sdk.engine.activity_run import ActivityRun
 from dapr_workflow_sdk.engine.clock import Clock
 from dapr_workflow_sdk.engine.live import Live
 from dapr_workflow_sdk.engine.running_activities import RunningActivities
-from dapr_workflow_sdk.engine.state import Change, TaskKey
+from dapr_workflow_sdk.engine.state import TaskKey
 from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.transitions import accept_unstored, beat, drop_task, event_at, wants
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -40,22 +40,19 @@ class ActivityDesk:
         self._running = RunningActivities(tokens)
         self._notices: dict[str, asyncio.Queue[pb.Notice | None]] = {}
 
-    @property
-    def idle(self) -> bool:
-        """Whether no worker has an activity."""
-        return not len(self._running)
-
     def put(self, live: Live, key: TaskKey, request: pb.ActivityRequest) -> None:
         """Lets an activity that is durable wait for a worker."""
         app_id = request.targetAppId or live.key[0]
         run = ActivityRun(live.key, key, request, app_id, lease=self._lease)
-        self._runner.app(app_id).put_activity(run)
-        self._runner.warn_if_nobody_works(app_id, live)
+        if self._running.add(run):
+            self._runner.app(app_id).put_activity(run)
+            self._runner.warn_if_nobody_works(app_id, live)
 
     def send(self, run: ActivityRun, worker: Subscription) -> None:
-        """Gives an activity to a worker."""
-        self._running.send(run, worker)
-        self._renew_lease(run)
+        """Gives an activity to a worker, unless it has got its result meanwhile."""
+        if not run.over:
+            self._running.send(run, worker)
+            self._renew_lease(run)
 
     def _renew_lease(self, run: ActivityRun) -> None:
         run.quiet()
@@ -78,9 +75,9 @@ class ActivityDesk:
         self._lost(run)
         self._runner.pump()
 
-    def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
+    def heartbeat(self, app_id: str, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
         """Takes a sign of life of an activity, and keeps its details for the next try."""
-        run = self._running.find(request.instanceId, request.taskId, request.completionToken)
+        run = self._running.find(app_id, request.instanceId, request.taskId, request.completionToken)
         if run is None or run.worker is None:
             return pb.HeartbeatResponse(lost=True)
         if request.timeoutSeconds > 0:
@@ -93,7 +90,7 @@ class ActivityDesk:
             kept = beat(live.state, run.key, request.details.value)
             if kept is not None:
                 run.request, change = kept
-                self._runner.in_background(self._runner.commit([change]))
+                self._runner.commit([change])
         return pb.HeartbeatResponse()
 
     @staticmethod
@@ -118,10 +115,6 @@ class ActivityDesk:
             if notices is not None:
                 notices.put_nowait(pb.Notice(completionToken=run.token, reason=reason))
 
-    def _set_aside(self, live: Live, run: ActivityRun) -> None:
-        self._running.finish(run)
-        live.set_aside.add(run.key)
-
     def take_up_again(self, live: Live) -> None:
         """Lets activities wait for a worker again that were set aside when their instance stalled."""
         for key in live.set_aside:
@@ -129,6 +122,12 @@ class ActivityDesk:
             if request is not None:
                 self.put(live, key, request)
         live.set_aside.clear()
+
+    def forget(self, live: Live) -> None:
+        """Takes back what there is of an instance that is purged: a new one of its id must not get these results."""
+        self.tell_workers(live, "the instance was purged")
+        for run in self._running.of(live.key, live.state.tasks):
+            self._running.finish(run)
 
     def leave(self, worker: Subscription) -> None:
         """Takes back what a worker had that is gone."""
@@ -147,22 +146,34 @@ class ActivityDesk:
 
     def _lost(self, run: ActivityRun) -> None:
         run.losses.count += 1
-        live = self._runner.live(run.instance)
-        if live is not None and run.losses.too_many:
+        if run.losses.too_many:
             name = run.request.name
             text = (
                 f"A worker was lost {run.losses.count} times in a row while it ran activity {name!r} (call "
                 f"{run.key[1]}) of this instance. Look into its log, repair the cause, and resume the instance."
             )
-            self._set_aside(live, run)
-            self._runner.in_background(self._runner.stall(live, pb.STALLED_REASON_WORKER_LOST, text))
+            self._set_aside(run, pb.STALLED_REASON_WORKER_LOST, text)
         elif run.losses.pause:
             run.alarm = self._clock.call_at(self._clock.now() + run.losses.pause, lambda: self._send_again(run))
         else:
             self._runner.app(run.app_id).put_activity(run, first=True)
 
+    def _set_aside(self, run: ActivityRun, reason: pb.StalledReason, text: str) -> asyncio.Future[None]:
+        """Sends an activity to nobody any more, and lets its instance stand still if it waits for it."""
+        self._running.finish(run)
+        live = self._runner.live(run.instance)
+        if live is None:
+            return nothing_to_wait_for()
+        if live.state.ended:
+            logger.error("Activity %s of %s, which has ended, is given up: %s", run.request.name, live.id, text)
+            return self._drop(live, run.key)
+        live.set_aside.add(run.key)
+        return self._runner.stall(live, reason, text)
+
     def _send_again(self, run: ActivityRun) -> None:
         run.alarm = None
+        if run.over:
+            return
         self._runner.app(run.app_id).put_activity(run)
         self._runner.pump()
 
@@ -177,18 +188,15 @@ class ActivityDesk:
     async def refuse(self, token: str, reason: pb.StalledReason, text: str) -> None:
         """Takes back an activity that cannot be sent to its worker, and lets the instance stand still."""
         run = self._running.of_token(token)
-        live = None if run is None else self._runner.live(run.instance)
-        if run is not None and live is not None:
-            self._set_aside(live, run)
-            await self._runner.stall(live, reason, text)
-            self._runner.pump()
-
-    def complete(self, response: pb.ActivityResponse) -> asyncio.Future[None]:
-        """Takes an activity's result at once; the future is done when it is durable."""
-        run = self._running.find(response.instanceId, response.taskId, response.completionToken)
         if run is not None:
-            if run.worker is None:
-                self._runner.app(run.app_id).withdraw(run)
+            done = self._set_aside(run, reason, text)
+            self._runner.pump()
+            await done
+
+    def complete(self, app_id: str, response: pb.ActivityResponse) -> asyncio.Future[None]:
+        """Takes an activity's result at once; the future is done when it is durable."""
+        run = self._running.find(app_id, response.instanceId, response.taskId, response.completionToken)
+        if run is not None:
             self._running.finish(run)
         live = None if run is None else self._runner.live(run.instance)
         if run is None or live is None:
@@ -197,9 +205,8 @@ class ActivityDesk:
             return nothing_to_wait_for()
         event = self._result_event(run, response)
         if not wants(live.state, event, run.key):
-            change = drop_task(live.state, run.key)
             self._runner.pump()
-            return asyncio.shield(self._runner.in_background(self._drop(live, change)))
+            return self._drop(live, run.key)
         accept_unstored(live.state, event, task=run.key)
         acknowledgement: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         live.acknowledgements[run.key] = acknowledgement
@@ -212,10 +219,12 @@ class ActivityDesk:
         self._runner.pump()
         return acknowledgement
 
-    async def _drop(self, live: Live, change: Change | None) -> None:
-        if change is not None:
-            await self._runner.commit([change])
-        self._runner.let_go(live)
+    def _drop(self, live: Live, key: TaskKey) -> asyncio.Future[None]:
+        """Forgets an activity whose result nobody takes; the future is done when that is durable."""
+        change = drop_task(live.state, key)
+        if change is None:
+            return nothing_to_wait_for()
+        return self._runner.commit([change], lambda: self._runner.let_go(live))
 
     def _result_event(self, run: ActivityRun, response: pb.ActivityResponse) -> pb.HistoryEvent:
         event = event_at(self._clock.now())

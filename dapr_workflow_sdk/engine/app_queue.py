@@ -62,6 +62,12 @@ class AppQueue:
                 return worker
         return None
 
+    def put_last(self, worker: Subscription) -> None:
+        """Lets a worker be asked after all others."""
+        if worker in self.workers:
+            self.workers.remove(worker)
+            self.workers.append(worker)
+
     def put_activity(self, run: ActivityRun, *, first: bool = False) -> None:
         """Lets an activity wait."""
         if run.losses.suspicious:
@@ -74,12 +80,6 @@ class AppQueue:
     def put_turn(self, live: Live) -> None:
         """Lets an instance wait for a turn."""
         (self.suspects if live.losses.suspicious else self.turns).append(live)
-
-    def withdraw(self, run: ActivityRun) -> None:
-        """Takes an activity out that has got its result after all."""
-        for queue in (self.activities, self.suspects):
-            if run in queue:
-                queue.remove(run)
 
     def clear(self) -> None:
         """Forgets what waits."""

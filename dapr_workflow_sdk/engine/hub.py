@@ -10,9 +10,10 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import StringValue
 
 from dapr_workflow_sdk.engine.clock import Clock, SystemClock
@@ -20,7 +21,7 @@ from dapr_workflow_sdk.engine.live import Live, reached
 from dapr_workflow_sdk.engine.rerun import rerun
 from dapr_workflow_sdk.engine.retention import Janitor, RetentionPolicy
 from dapr_workflow_sdk.engine.runner import InstanceRunner
-from dapr_workflow_sdk.engine.state import InstanceKey, InstanceRow, InstanceState, describe
+from dapr_workflow_sdk.engine.state import LAST_MOMENT, InstanceKey, InstanceRow, InstanceState, describe
 from dapr_workflow_sdk.engine.stores.base import Selection, Store
 from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.transitions import event_at
@@ -61,7 +62,6 @@ class _Engine:
     clock: Clock
     runner: InstanceRunner
     janitor: Janitor | None
-    hubs: dict[str, EngineHub] = field(default_factory=dict[str, "EngineHub"])
     closed: bool = False
 
 
@@ -93,7 +93,7 @@ class EngineHub:
         runner = InstanceRunner(store, clock, f"the embedded engine ({name})", lease=lease)
         janitor = None
         if retention is not None:
-            janitor = Janitor(store, clock, retention, runner.purge, runner.in_background)
+            janitor = Janitor(store, clock, retention, runner)
             runner.on_ended = janitor.ended
         self._enter(_Engine(name, clock, runner, janitor), app_id)
 
@@ -102,14 +102,13 @@ class EngineHub:
         self._clock = engine.clock
         self._runner = engine.runner
         self._app_id = app_id
-        engine.hubs[app_id] = self
 
     def for_app(self, app_id: str) -> EngineHub:
         """The hub of another app on the same engine; closing any of them closes the engine."""
-        found = self._engine.hubs.get(app_id)
-        if found is None:
-            found = EngineHub.__new__(EngineHub)
-            found._enter(self._engine, app_id)
+        if app_id == self._app_id:
+            return self
+        found = EngineHub.__new__(EngineHub)
+        found._enter(self._engine, app_id)
         return found
 
     @property
@@ -125,12 +124,16 @@ class EngineHub:
     @property
     def worker_count(self) -> int:
         """How many workers of this app are subscribed."""
-        return len(self._runner.app(self._app_id).workers)
+        return len(self._runner.workers(self._app_id))
 
     @property
     def app_id(self) -> str:
         """Id of the application."""
         return self._app_id
+
+    def limit_history(self, events: int) -> None:
+        """Lets instances stall whose history would get longer; 0 is without limit."""
+        self._runner.longest_history = events
 
     async def open(self) -> None:
         """Takes up what an earlier engine left unfinished in the store."""
@@ -200,8 +203,7 @@ class EngineHub:
                 await self.terminate(pb.TerminateRequest(instanceId=request.instanceId, recursive=True))
                 return True
         if row.ended is not None:
-            live = self._runner.find(key, remember=False)
-            for child in () if live is None else _children(live.state):
+            for child in self._children(key, row):
                 child_row = self._runner.row(child)
                 if child_row is not None and child_row.ended is None:
                     raise child_still_runs(request.instanceId, child[1])
@@ -210,22 +212,20 @@ class EngineHub:
     async def state(self, instance_id: str, *, payloads: bool) -> pb.WorkflowState | None:
         """The state of an instance."""
         self._check_open()
-        row = self._runner.row(self._key(instance_id))
+        row = self._runner.durable_row(self._key(instance_id))
         return None if row is None else describe(row, payloads=payloads)
 
     async def wait(self, instance_id: str, until: Milestone, *, payloads: bool) -> pb.WorkflowState | None:
         """Waits for an instance to begin or end."""
         self._check_open()
-        row = self._runner.row(self._key(instance_id))
-        if row is not None and row.ended is None:
-            live = self._get(instance_id)
-            if not reached(live.state, until):
-                await self._runner.wait_for(live, until)
+        live = self._runner.find(self._key(instance_id))
+        if live is not None and (live.durable is None or not reached(live.durable, until)):
+            await self._runner.wait_for(live, until)
         return await self.state(instance_id, payloads=payloads)
 
     async def raise_event(self, request: pb.RaiseEventRequest) -> None:
         """Delivers an event."""
-        live = self._get_movable(request.instanceId)
+        live = await self._movable(request.instanceId)
         event = event_at(self._clock.now())
         event.eventRaised.CopyFrom(
             pb.EventRaisedEvent(name=request.name, input=request.input if request.HasField("input") else None)
@@ -235,11 +235,15 @@ class EngineHub:
 
     async def suspend(self, request: pb.SuspendRequest) -> None:
         """Suspends an instance."""
-        live = self._get_movable(request.instanceId)
-        if not live.state.ended and not live.state.row.suspended:
-            event = event_at(self._clock.now())
-            event.executionSuspended.CopyFrom(pb.ExecutionSuspendedEvent(input=_reason(request)))
-            await self._runner.deliver(live, event)
+        live = await self._movable(request.instanceId)
+        if live.state.ended:
+            return
+        if live.state.row.suspended:
+            await live.settle()
+            return
+        event = event_at(self._clock.now())
+        event.executionSuspended.CopyFrom(pb.ExecutionSuspendedEvent(input=_reason(request)))
+        await self._runner.deliver(live, event)
 
     async def resume(self, request: pb.ResumeRequest) -> None:
         """Resumes an instance, also one that stalled because workers were lost with it."""
@@ -247,15 +251,19 @@ class EngineHub:
         if live.state.row.stalled == pb.STALLED_REASON_WORKER_LOST:
             await self._runner.take_up_again(live)
             return
-        self._check_movable(live)
-        if not live.state.ended and live.state.row.suspended:
-            event = event_at(self._clock.now())
-            event.executionResumed.CopyFrom(pb.ExecutionResumedEvent(input=_reason(request)))
-            await self._runner.deliver(live, event)
+        live = await self._movable(request.instanceId)
+        if live.state.ended:
+            return
+        if not live.state.row.suspended:
+            await live.settle()
+            return
+        event = event_at(self._clock.now())
+        event.executionResumed.CopyFrom(pb.ExecutionResumedEvent(input=_reason(request)))
+        await self._runner.deliver(live, event)
 
     async def terminate(self, request: pb.TerminateRequest) -> None:
         """Ends an instance, and returns when it has ended."""
-        live = self._get_movable(request.instanceId)
+        live = await self._movable(request.instanceId)
         if live.state.ended:
             return
         event = event_at(self._clock.now())
@@ -265,7 +273,7 @@ class EngineHub:
             )
         )
         await self._runner.deliver(live, event)
-        if not live.state.ended:
+        if live.durable is None or live.durable.ended is None:
             await self._runner.wait_for(live, Milestone.COMPLETED)
 
     async def purge(self, request: pb.PurgeInstancesRequest) -> int:
@@ -287,28 +295,35 @@ class EngineHub:
         wanted = request.purgeInstanceFilter
         statuses = frozenset(wanted.runtimeStatus) or _FINAL
         if not request.force and not statuses <= _FINAL:
-            names = ", ".join(pb.WorkflowStatus.Name(status)[len("WORKFLOW_STATUS_") :] for status in statuses - _FINAL)
+            names = ", ".join(sorted(_status_name(status) for status in statuses - _FINAL))
             raise invalid(f"only finished instances can be purged, and {names} is not a final status")
         selection = Selection(
             self._app_id,
             statuses=statuses,
-            created_from=nanoseconds(wanted.createdTimeFrom) if wanted.HasField("createdTimeFrom") else None,
-            created_to=nanoseconds(wanted.createdTimeTo) if wanted.HasField("createdTimeTo") else None,
+            created_from=_moment(wanted.createdTimeFrom) if wanted.HasField("createdTimeFrom") else None,
+            created_to=_moment(wanted.createdTimeTo) if wanted.HasField("createdTimeTo") else None,
             limit=_PURGED_AT_ONCE,
         )
         removed = 0
         while rows := self._runner.store.select(selection):
+            selection = replace(selection, after=rows[-1].number)
             doomed: dict[InstanceKey, InstanceRow] = {}
             for row in rows:
-                self._collect_doomed(row.key, request.recursive, request.force, doomed)
-            if not doomed:
-                break
-            await self._runner.purge(list(doomed.values()))
-            removed += len(doomed)
+                if self._runner.still(row):  # The store may not know yet that the id has been used again.
+                    self._collect_doomed(row.key, request.recursive, request.force, doomed, strict=False)
+            if doomed:
+                await self._runner.purge(list(doomed.values()))
+                removed += len(doomed)
         return removed
 
     def _collect_doomed(
-        self, key: InstanceKey, recursive: bool, force: bool, doomed: dict[InstanceKey, InstanceRow]
+        self,
+        key: InstanceKey,
+        recursive: bool,
+        force: bool,
+        doomed: dict[InstanceKey, InstanceRow],
+        *,
+        strict: bool = True,
     ) -> None:
         if key in doomed:
             return
@@ -316,14 +331,27 @@ class EngineHub:
         if row is None:
             return
         if row.ended is None and not force:
+            if not strict:
+                return
             if row.stalled is not None:
                 raise stalled(key[1], row.stalled_because or "")
             raise not_finished(key[1])
         doomed[key] = row
         if recursive:
-            live = self._runner.find(key, remember=False)
-            for child in () if live is None else _children(live.state):
-                self._collect_doomed(child, True, force, doomed)
+            for child in self._children(key, row):
+                self._collect_doomed(child, True, force, doomed, strict=strict)
+
+    def _children(self, key: InstanceKey, row: InstanceRow) -> list[InstanceKey]:
+        """Children of this execution; a rerun has the events of other children in its history."""
+        live = self._runner.find(key, remember=False)
+        found: list[InstanceKey] = []
+        for child in () if live is None else _called(live.state):
+            child_row = self._runner.row(child)
+            if child_row is not None and child_row.parent is not None:
+                caller = child_row.parent.workflowInstance
+                if caller.instanceId == key[1] and caller.executionId.value == row.execution_id:
+                    found.append(child)
+        return found
 
     async def history(self, instance_id: str) -> Sequence[pb.HistoryEvent]:
         """The committed history of the current execution."""
@@ -331,6 +359,7 @@ class EngineHub:
         live = self._runner.find(self._key(instance_id), remember=False)
         if live is None:
             raise nothing_there(f"workflow instance '{instance_id}' not found")
+        await live.settle()
         return list(live.state.history)
 
     async def capabilities(self) -> Capabilities:
@@ -357,8 +386,8 @@ class EngineHub:
                 statuses=frozenset(request.runtimeStatus),
                 name=request.name,
                 prefix=request.idPrefix,
-                created_from=nanoseconds(request.createdTimeFrom) if request.HasField("createdTimeFrom") else None,
-                created_to=nanoseconds(request.createdTimeTo) if request.HasField("createdTimeTo") else None,
+                created_from=_moment(request.createdTimeFrom) if request.HasField("createdTimeFrom") else None,
+                created_to=_moment(request.createdTimeTo) if request.HasField("createdTimeTo") else None,
                 after=_number(request.continuationToken),
                 newest_first=True,
                 limit=size + 1,
@@ -398,7 +427,7 @@ class EngineHub:
         return pb.DescribeEngineResponse(
             version=__version__,
             appId=self._app_id,
-            appIds=sorted({*self._runner.apps(), *self._engine.hubs}),
+            appIds=sorted({*self._runner.apps(), self._app_id}),
             store=self._engine.name,
             storeBytes=self._runner.store.size(),
         )
@@ -417,13 +446,13 @@ class EngineHub:
                 maxTurns=worker.offer.turns,
                 maxActivities=worker.offer.activities,
             )
-            for worker in sorted(self._runner.app(self._app_id).workers, key=lambda worker: worker.since)
+            for worker in sorted(self._runner.workers(self._app_id), key=lambda worker: worker.since)
         ]
 
     async def heartbeat(self, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
         """Takes a sign of life of an activity."""
         self._check_open()
-        return self._runner.activities.heartbeat(request)
+        return self._runner.activities.heartbeat(self._app_id, request)
 
     @asynccontextmanager
     async def notices(self, worker_id: str) -> AsyncGenerator[AsyncIterator[pb.Notice], None]:
@@ -480,7 +509,7 @@ class EngineHub:
     def complete_activity(self, response: pb.ActivityResponse) -> asyncio.Future[None]:
         """Takes an activity's result at once; the future is done when it is durable."""
         self._check_open()
-        return self._runner.activities.complete(response)
+        return self._runner.activities.complete(self._app_id, response)
 
     def _get(self, instance_id: str) -> Live:
         self._check_open()
@@ -489,10 +518,15 @@ class EngineHub:
             raise not_found(instance_id)
         return live
 
-    def _get_movable(self, instance_id: str) -> Live:
-        live = self._get(instance_id)
-        self._check_movable(live)
-        return live
+    async def _movable(self, instance_id: str) -> Live:
+        """An instance that clients may move; if it has ended, that is durable."""
+        while True:
+            live = self._get(instance_id)
+            self._check_movable(live)
+            if not live.state.ended or not live.uncommitted:
+                return live
+            # Whether it has ended is known when that is stored, or could not be.
+            await live.settle()
 
     @staticmethod
     def _check_movable(live: Live) -> None:
@@ -505,12 +539,21 @@ class EngineHub:
             raise unavailable(f"{self.description} is closed.")
 
 
-def _children(state: InstanceState) -> list[InstanceKey]:
+def _called(state: InstanceState) -> list[InstanceKey]:
     return [
         (event.router.targetAppID or state.row.app_id, event.childWorkflowInstanceCreated.instanceId)
         for event in state.history
         if event.WhichOneof("eventType") == "childWorkflowInstanceCreated"
     ]
+
+
+def _status_name(status: int) -> str:
+    known = {value.number: value.name for value in pb.WorkflowStatus.DESCRIPTOR.values}
+    return known.get(status, str(status)).removeprefix("WORKFLOW_STATUS_")
+
+
+def _moment(given: Timestamp) -> int:
+    return max(0, min(nanoseconds(given), LAST_MOMENT))
 
 
 def _number(token: str) -> int:

@@ -6,7 +6,15 @@ import asyncio
 from dataclasses import dataclass, field
 
 from dapr_workflow_sdk.engine.clock import Alarm
-from dapr_workflow_sdk.engine.state import NEW_DICT, NEW_LIST, InboxEvent, InstanceKey, InstanceState, TaskKey
+from dapr_workflow_sdk.engine.state import (
+    NEW_DICT,
+    NEW_LIST,
+    InboxEvent,
+    InstanceKey,
+    InstanceRow,
+    InstanceState,
+    TaskKey,
+)
 from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.suspicion import Losses
 from dapr_workflow_sdk.taskhub.port import Milestone
@@ -47,7 +55,9 @@ class Live:
         losses: How often in a row workers were lost with a turn of it.
         retry: Whether it may take a turn although it is stalled.
         set_aside: Activities that are not sent out because the instance stalled over them.
+        durable: Its scalar part as the store has it; None until the store has any.
         uncommitted: How many changes of it are on their way to the store.
+        settling: Done when the last of them has arrived, or is known not to.
         waiters: Clients that wait for it.
         acknowledgements: Workers that wait to hear that a result is durable.
     """
@@ -62,7 +72,9 @@ class Live:
     losses: Losses = field(default_factory=Losses)
     retry: bool = False
     set_aside: set[TaskKey] = field(default_factory=set[TaskKey])
+    durable: InstanceRow | None = None
     uncommitted: int = 0
+    settling: asyncio.Future[None] | None = None
     waiters: list[tuple[Milestone, asyncio.Future[None]]] = field(default_factory=NEW_LIST)
     acknowledgements: dict[TaskKey, asyncio.Future[None]] = field(default_factory=NEW_DICT)
 
@@ -99,9 +111,27 @@ class Live:
 
     def tell_waiters(self) -> None:
         """Tells clients what they waited for."""
-        for until, waiter in self.waiters:
-            if not waiter.done() and reached(self.state, until):
-                waiter.set_result(None)
+        if self.waiters and self.durable is not None:
+            for until, waiter in self.waiters:
+                if not waiter.done() and reached(self.durable, until):
+                    waiter.set_result(None)
+
+    def stored(self, row: InstanceRow | None) -> None:
+        """Notes that a change is durable, or, with None, that it is known not to become so."""
+        self.uncommitted -= 1
+        if row is not None:
+            self.durable = row
+        if not self.uncommitted and self.settling is not None:
+            settling, self.settling = self.settling, None
+            if not settling.done():
+                settling.set_result(None)
+
+    async def settle(self) -> None:
+        """Waits until no change is on its way."""
+        while self.uncommitted:
+            if self.settling is None:
+                self.settling = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self.settling)
 
     def silence(self) -> None:
         """Takes all its alarms back."""
@@ -121,9 +151,9 @@ class Live:
                 future.exception()
 
 
-def reached(state: InstanceState, until: Milestone) -> bool:
+def reached(row: InstanceRow, until: Milestone) -> bool:
     """Whether an instance has come as far as a client waits for."""
-    return state.ended or (until is Milestone.STARTED and state.row.started is not None)
+    return row.ended is not None or (until is Milestone.STARTED and row.started is not None)
 
 
 def is_terminated(state: InstanceState) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from dapr_workflow_sdk.engine.state import Change, InstanceState
+from dapr_workflow_sdk.engine.propagation import handed_down
+from dapr_workflow_sdk.engine.state import LAST_MOMENT, Change, InstanceState
 from dapr_workflow_sdk.engine.transitions import (
     Message,
     activity_request,
@@ -16,7 +17,7 @@ from dapr_workflow_sdk.engine.transitions import (
 )
 from dapr_workflow_sdk.taskhub.failures import invalid, nothing_there
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import NEVER_NS, nanoseconds, timestamp_from_ns
+from dapr_workflow_sdk.taskhub.wire.values import nanoseconds, timestamp_from_ns
 
 _CALLS = ("taskScheduled", "timerCreated", "childWorkflowInstanceCreated")
 _ANSWERS = {
@@ -108,13 +109,17 @@ def rerun(
     change.history = history
     result = Rerun(state, change)
     attempts: dict[str, int] = {}
-    for event in history:
+    for place, event in enumerate(history):
         call = event.WhichOneof("eventType")
         if call == "taskScheduled":
             execution = event.taskScheduled.taskExecutionId
             attempts[execution] = attempts.get(execution, 0) + 1
             if event.eventId not in answered:
-                add_task(state, activity_request(event, row, attempts[execution] if execution else 1), change)
+                asked = activity_request(event, row, attempts[execution] if execution else 1)
+                scope = event.taskScheduled.historyPropagationScope
+                if scope:
+                    asked.propagatedHistory.CopyFrom(handed_down(scope, row, history[:place]))
+                add_task(state, asked, change)
         elif call == "timerCreated" and event.eventId not in answered:
             _set_again(event, moment, state, change)
         elif call == "childWorkflowInstanceCreated" and event.eventId not in answered:
@@ -123,6 +128,8 @@ def rerun(
             if event is again and request.HasField("newChildWorkflowInstanceID"):
                 created.instanceId = request.newChildWorkflowInstanceID
             message = start_of_child(event, row, moment)
+            if created.historyPropagationScope:
+                message.propagated = handed_down(created.historyPropagationScope, row, history[:place])
             state.children[event.eventId] = message.target
             result.messages.append(message)
     return result
@@ -184,10 +191,10 @@ def _overwrite(event: pb.HistoryEvent, kind: str, request: pb.RerunWorkflowFromE
 def _set_again(event: pb.HistoryEvent, moment: int, state: InstanceState, change: Change) -> None:
     created = event.timerCreated
     fire_at = nanoseconds(created.fireAt)
-    if fire_at >= NEVER_NS:
+    if fire_at > LAST_MOMENT:
         return
     # It waits as long as it did the first time.
-    fire_at += moment - nanoseconds(event.timestamp)
+    fire_at = min(fire_at + moment - nanoseconds(event.timestamp), LAST_MOMENT)
     created.fireAt.CopyFrom(timestamp_from_ns(fire_at))
     event.timestamp.CopyFrom(timestamp_from_ns(moment))
     state.timers[event.eventId] = fire_at

@@ -6,6 +6,7 @@ memory; an event brings one back, and for timers one alarm rings when the first 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,15 +14,27 @@ from collections.abc import Callable
 from dapr_workflow_sdk.engine.clock import Alarm, Clock
 from dapr_workflow_sdk.engine.live import Live
 from dapr_workflow_sdk.engine.state import InstanceKey
-from dapr_workflow_sdk.engine.stores.base import Store
+from dapr_workflow_sdk.engine.stores.base import MOST_DUE, Store
 
 logger = logging.getLogger("dapr_workflow_sdk.engine")
+
+# After a look that failed, the next comes so many nanoseconds later.
+_PAUSE = 1_000_000_000
+# The same in seconds where there is more to wake than one look brings.
+_BREATH = 0.005
 
 
 class RestingInstances:
     """Decides which instances leave memory, and wakes those whose time has come."""
 
-    def __init__(self, store: Store, clock: Clock, limit: int, wake: Callable[[InstanceKey], object]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        limit: int,
+        wake: Callable[[InstanceKey], object],
+        on_looked: Callable[[], None] = lambda: None,
+    ) -> None:
         """Keeps none.
 
         Args:
@@ -29,14 +42,18 @@ class RestingInstances:
             clock: Where the time comes from.
             limit: How many resting instances stay in memory.
             wake: Brings an instance into memory, and its timers with it.
+            on_looked: Called when those whose time has come were woken.
         """
         self._store = store
         self._clock = clock
         self._limit = limit
         self._wake = wake
+        self._on_looked = on_looked
         self._resting: OrderedDict[InstanceKey, Live] = OrderedDict()
         self._alarm: Alarm | None = None
         self._due: int | None = None
+        # Whether there is more to wake than the last look brought.
+        self.looking = False
 
     def rest(self, live: Live) -> list[Live]:
         """Notes that an instance rests; returns those that may leave memory for it."""
@@ -69,14 +86,31 @@ class RestingInstances:
     def _look(self) -> None:
         self._alarm = self._due = None
         now = self._clock.now()
-        due = self._store.due(now)
-        for key in due:
-            self._wake(key)
-        # Timers of instances in memory have alarms of their own; the store still has some that are on their way out.
-        self.watch_timers(self._store.next_due(now))
+        try:
+            due = self._store.due(now)
+            for key in due:
+                self._wake(key)
+            # Timers of instances in memory have alarms of their own; the store still has some on their way out.
+            first = self._store.next_due(now)
+            self.looking = len(due) >= MOST_DUE
+            if self.looking:
+                # There are more. The next look comes soon, whatever the clock says: they are due already.
+                asyncio.get_running_loop().call_later(_BREATH, self._look_again)
+        except Exception as error:  # noqa: BLE001 - whatever the disk says, it may be well again soon
+            logger.critical("Timers could not be read: %s. Trying again.", error)
+            first = now + _PAUSE
+        self.watch_timers(first)
+        self._on_looked()
+
+    def _look_again(self) -> None:
+        if self.looking:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._look()
 
     def close(self) -> None:
         """Watches nothing any more."""
+        self.looking = False
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = self._due = None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from dapr_workflow_sdk.engine.clock import Alarm, Clock
 from dapr_workflow_sdk.engine.state import InstanceRow
 from dapr_workflow_sdk.engine.stores.base import Selection, Store
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+if TYPE_CHECKING:
+    from dapr_workflow_sdk.engine.runner import InstanceRunner
 
 logger = logging.getLogger("dapr_workflow_sdk.engine")
 
@@ -65,42 +68,33 @@ class RetentionPolicy:
 class Janitor:
     """Removes finished instances when their time is over."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        policy: RetentionPolicy,
-        purge: Callable[[Sequence[InstanceRow]], Coroutine[Any, Any, None]],
-        run: Callable[[Coroutine[Any, Any, None]], object],
-    ) -> None:
-        """Removes nothing until `look`.
+    def __init__(self, store: Store, clock: Clock, policy: RetentionPolicy, runner: InstanceRunner) -> None:
+        """Removes nothing until `open`.
 
         Args:
             store: Where the instances are.
             clock: Where the time comes from.
             policy: How long they stay.
-            purge: Removes some.
-            run: Lets that happen in the background.
+            runner: Who removes them.
         """
         self._store = store
         self._clock = clock
         self._durations = dict(policy.durations())
-        self._purge = purge
-        self._run = run
+        self._runner = runner
         self._alarm: Alarm | None = None
 
     def ended(self, row: InstanceRow) -> None:
         """Notes that an instance has ended."""
         duration = None if row.ended is None else self._durations.get(row.ended)
         if duration == 0:
-            self._run(self._purge([row]))
+            self._runner.in_background(self._runner.purge([row]))
         elif duration is not None:
             self._wait(duration)
 
     def open(self) -> None:
         """Removes what has become too old while nobody looked."""
         if self._durations:
-            self._run(self._round())
+            self._runner.in_background(self._round())
 
     def close(self) -> None:
         """Removes nothing any more."""
@@ -115,18 +109,31 @@ class Janitor:
 
     def _ring(self) -> None:
         self._alarm = None
-        self._run(self._round())
+        self._runner.in_background(self._round())
 
     async def _round(self) -> None:
         removed = 0
-        for app_id in self._store.apps():
-            for status, duration in self._durations.items():
-                ended = frozenset({status})
-                limit = self._clock.now() - duration
-                while rows := self._store.select(Selection(app_id, statuses=ended, completed_to=limit, limit=_BATCH)):
-                    await self._purge(rows)
-                    removed += len(rows)
-                if self._store.select(Selection(app_id, statuses=ended, limit=1)):
-                    self._wait(duration)
+        try:
+            for app_id in self._store.apps():
+                for status, duration in self._durations.items():
+                    removed += await self._remove(app_id, status, duration)
+        except Exception as error:  # noqa: BLE001 - whatever the disk says, the next round may find it well
+            logger.warning("Finished instances could not be removed: %s. Trying again.", error)
+            self._wait(_SHORTEST_ROUND)
         if removed:
             logger.info("Removed %d finished instances, as the retention policy says", removed)
+
+    async def _remove(self, app_id: str, status: pb.WorkflowStatus, duration: int) -> int:
+        removed = 0
+        ended = frozenset({status})
+        selection = Selection(app_id, statuses=ended, completed_to=self._clock.now() - duration, limit=_BATCH)
+        while rows := self._store.select(selection):
+            selection = replace(selection, after=rows[-1].number)
+            # The store may not know yet that an id has been used again.
+            old = [row for row in rows if self._runner.still(row)]
+            if old:
+                await self._runner.purge(old)
+                removed += len(old)
+        if self._store.select(Selection(app_id, statuses=ended, limit=1)):
+            self._wait(duration)
+        return removed

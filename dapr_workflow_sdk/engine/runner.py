@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from dapr_workflow_sdk.engine import transitions
 from dapr_workflow_sdk.engine.activity_desk import ActivityDesk, nothing_to_wait_for
@@ -34,8 +34,10 @@ from dapr_workflow_sdk.engine.transitions import (
     conclude,
     create,
     event_at,
+    parent_of,
     reason_to_stall,
     refused_child,
+    targets,
     unstall,
     wants,
 )
@@ -46,6 +48,8 @@ from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
 
 logger = logging.getLogger("dapr_workflow_sdk.engine")
+
+R = TypeVar("R")
 
 # After a failed commit (a full disk, say) the engine waits this long, in seconds, before it tries again.
 _RECOVERY_PAUSE = 0.5
@@ -71,7 +75,7 @@ class InstanceRunner:
         self._committer = Committer(store, self._on_commit_failed, self._look_for_idleness)
         self._live: dict[InstanceKey, Live] = {}
         self._apps: dict[str, AppQueue] = {}
-        self._resting = RestingInstances(store, clock, _MOST_RESTING, self.find)
+        self._resting = RestingInstances(store, clock, _MOST_RESTING, self.find, self._look_for_idleness)
         self._tokens = tokens()
         self.activities = ActivityDesk(self, clock, self._tokens, lease)
         self._turns_out = 0
@@ -81,6 +85,7 @@ class InstanceRunner:
         self._waiting_clients = 0
         self._idle_check: asyncio.Handle | None = None
         self._closed = False
+        self.longest_history = 0
         self.on_ended: Callable[[InstanceRow], None] = lambda _: None
 
     def app(self, app_id: str) -> AppQueue:
@@ -89,6 +94,11 @@ class InstanceRunner:
         if queue is None:
             queue = self._apps[app_id] = AppQueue(app_id)
         return queue
+
+    def workers(self, app_id: str) -> Sequence[Subscription]:
+        """The workers of an app."""
+        queue = self._apps.get(app_id)
+        return () if queue is None else queue.workers
 
     def apps(self) -> list[str]:
         """Apps that have instances or workers."""
@@ -104,8 +114,13 @@ class InstanceRunner:
             logger.info("Took up %d unfinished instances from %s", len(unfinished), self.description)
 
     def _take_up(self, live: Live) -> None:
-        for timer, fire_at in live.state.timers.items():
-            self._set_alarm(live, timer, fire_at)
+        now = self._clock.now()
+        for timer, fire_at in list(live.state.timers.items()):
+            if fire_at <= now:
+                # At once, so that the instance does not leave memory again before its alarm has rung.
+                self._fire(live, timer, fire_at)
+            else:
+                self._set_alarm(live, timer, fire_at)
         if live.state.row.stalled is not None:
             self._stalled.add(live.key)
         if live.state.row.stalled == pb.STALLED_REASON_WORKER_LOST:
@@ -137,10 +152,10 @@ class InstanceRunner:
         """An instance, loaded from the store if need be; `remember` keeps an unfinished one in memory then."""
         live = self._live.get(key)
         if live is None:
-            state = None if key in self._purging else self.store.load(key)
+            state = None if key in self._purging else self._read(self.store.load, key)
             if state is None:
                 return None
-            live = Live(state)
+            live = Live(state, durable=state.row)
             if remember and (not state.ended or state.tasks):
                 self._live[key] = live
                 self._take_up(live)
@@ -153,11 +168,24 @@ class InstanceRunner:
         return self._live.get(key)
 
     def row(self, key: InstanceKey) -> InstanceRow | None:
-        """The scalar part of an instance, without loading the rest."""
+        """The scalar part of an instance as it is, durable or not yet."""
         live = self._live.get(key)
         if live is not None:
             return live.state.row
-        return None if key in self._purging else self.store.row(key)
+        return None if key in self._purging else self._read(self.store.row, key)
+
+    def durable_row(self, key: InstanceKey) -> InstanceRow | None:
+        """The scalar part of an instance as no crash can take it back: what others may be told."""
+        live = self._live.get(key)
+        if live is not None:
+            return live.durable
+        return self._read(self.store.row, key)
+
+    def _read(self, read: Callable[[InstanceKey], R], key: InstanceKey) -> R:
+        try:
+            return read(key)
+        except Exception as error:
+            raise unavailable(f"{self.description} could not read instance {key[1]!r}: {error}") from error
 
     def _let_rest(self, live: Live) -> None:
         for leaving in self._resting.rest(live):
@@ -165,27 +193,32 @@ class InstanceRunner:
             leaving.silence()
             self._resting.watch_timers(min(leaving.state.timers.values(), default=None))
 
-    def commit(self, changes: Sequence[Change]) -> Coroutine[Any, Any, None]:
-        """Submits changes at once; what it returns waits until they are durable."""
-        lives = [live for change in changes if (live := self._live.get(change.key)) is not None]
+    def commit(self, changes: Sequence[Change], then: Callable[[], None] = lambda: None) -> asyncio.Future[None]:
+        """Submits changes at once; the future is done when they are durable, and `then` is called before that."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def committed(error: Exception | None) -> None:
             if error is not None:
-                _refuse(done, error)
-            elif not done.done():
+                _refuse(done, self._not_stored(error))
+                return
+            then()
+            if not done.done():
                 done.set_result(None)
 
-        for live in lives:
-            live.uncommitted += 1
-        self._committer.commit(changes, self._counted(lives, committed))
-        return self._durable(done)
+        self._submit(changes, committed)
+        return done
 
-    async def _durable(self, committed: asyncio.Future[None]) -> None:
-        try:
-            await committed
-        except Exception as error:
-            raise self._not_stored(error) from error
+    def _submit(self, changes: Sequence[Change], committed: Committed) -> None:
+        lives = [(live, change.row) for change in changes if (live := self._live.get(change.key)) is not None]
+        for live, _ in lives:
+            live.uncommitted += 1
+
+        def stored(error: Exception | None) -> None:
+            for live, row in lives:
+                live.stored(row if error is None else None)
+            committed(error)
+
+        self._committer.commit(changes, stored)
 
     def _not_stored(self, error: Exception) -> TaskHubUnavailableError:
         return unavailable(f"{self.description} could not store what was to happen: {error}")
@@ -196,11 +229,12 @@ class InstanceRunner:
             self._forget(row.key)
         # Until the store has forgotten them, they must not be read from it again.
         self._purging.update(row.key for row in rows)
-        await self._whatever_callers_do(self._purge(rows))
+        committed = self.commit([Change(row.key, row.number, removed=True) for row in rows])
+        await self._whatever_callers_do(self._finish_purge(committed, rows))
 
-    async def _purge(self, rows: Sequence[InstanceRow]) -> None:
+    async def _finish_purge(self, committed: asyncio.Future[None], rows: Sequence[InstanceRow]) -> None:
         try:
-            await self.commit([Change(row.key, row.number, removed=True) for row in rows])
+            await committed
         finally:
             self._purging.difference_update(row.key for row in rows)
 
@@ -246,10 +280,10 @@ class InstanceRunner:
         now = self._clock.now()
         for message in messages:
             self._pass_on(live, message, now, changes, woken)
-        await self._whatever_callers_do(self._start_in_the_middle(live, changes, woken))
+        await self._whatever_callers_do(self._begin(live, self.commit(changes), woken))
 
-    async def _start_in_the_middle(self, live: Live, changes: list[Change], woken: list[Live]) -> None:
-        await self.commit(changes)
+    async def _begin(self, live: Live, committed: asyncio.Future[None], woken: list[Live]) -> None:
+        await committed
         for key, request in live.state.tasks.items():
             self.activities.put(live, key, request)
         for other in woken:
@@ -278,7 +312,7 @@ class InstanceRunner:
         self._stalled.discard(key)
         if live is None:
             return
-        self.activities.tell_workers(live, "the instance was purged")
+        self.activities.forget(live)
         live.silence()
         if live.turn is not None:
             self._take_turn_away(live)
@@ -312,6 +346,7 @@ class InstanceRunner:
             self._waiting_clients -= 1
             if entry in live.waiters:
                 live.waiters.remove(entry)
+            self.let_go(live)
 
     # ---- workers -------------------------------------------------------------------------------------------
 
@@ -355,7 +390,7 @@ class InstanceRunner:
                 f"A worker was lost {live.losses.count} times in a row while it had a turn of this instance. Look "
                 "into its log, repair the cause, and resume the instance."
             )
-            self.in_background(self.stall(live, pb.STALLED_REASON_WORKER_LOST, text))
+            self.stall(live, pb.STALLED_REASON_WORKER_LOST, text)
         elif live.losses.pause:
             at = self._clock.now() + live.losses.pause
             live.pause = self._clock.call_at(at, lambda: self._end_pause(live))
@@ -466,23 +501,41 @@ class InstanceRunner:
             self._leave_worker(live, live.turn)
             self._end_turn(live)
 
-    async def stall(self, live: Live, reason: pb.StalledReason, text: str) -> None:
-        """Lets an instance stand still, with what it has in its inbox, until somebody repairs the cause."""
+    def stall(self, live: Live, reason: pb.StalledReason, text: str) -> asyncio.Future[None]:
+        """Lets an instance stand still, with what it has in its inbox, until somebody repairs the cause.
+
+        The future is done when that is durable.
+        """
         self._stalled.add(live.key)
-        change = transitions.stall(live.state, reason, text, self._clock.now())
         live.retry = False
-        if change is not None:
+        change = transitions.stall(live.state, reason, text, self._clock.now())
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def committed(error: Exception | None) -> None:
+            if error is not None:
+                _refuse(done, self._not_stored(error))
+                return
+            live.tell_waiters()
+            # Whoever ended it need not wait for the code that is missing.
+            if not (is_terminated(live.state) and self._end_without_worker(live)):
+                self.store_unstored(live)
+            self._look_for_idleness()
+            if not done.done():
+                done.set_result(None)
+
+        if change is None:
+            committed(None)
+        else:
             logger.warning("%s %s stalled: %s", live.state.row.name, live.id, text)
-            await self.commit([change])
-        self.store_unstored(live)
-        live.tell_waiters()
-        self._look_for_idleness()
+            self._submit([change], committed)
+        return done
 
     async def refuse_turn(self, key: InstanceKey, token: str, reason: pb.StalledReason, text: str) -> None:
         """Takes back a turn that cannot be sent to its worker, and lets the instance stand still."""
         live = self._live.get(key)
         if live is not None and live.turn is not None and live.turn.token == token and not live.turn.answered:
             self._take_turn_away(live)
+            live.sent = (0, 0)
             await self.stall(live, reason, text)
             self.pump()
 
@@ -490,7 +543,11 @@ class InstanceRunner:
         """Takes a turn back from a worker that does not want it, for another one."""
         for live in self._live.values():
             if live.turn is not None and live.turn.token == token and not live.turn.answered:
+                worker = live.turn.worker
                 self._take_turn_away(live)
+                live.worker = None
+                if worker is not None:
+                    self.app(worker.app_id).put_last(worker)
                 self.make_ready(live)
                 return
 
@@ -501,21 +558,27 @@ class InstanceRunner:
         if live is None or turn is None or turn.answered or response.completionToken not in ("", turn.token):
             logger.debug("Ignored the answer to a turn of %s that is not running.", response.instanceId)
             return nothing_to_wait_for()
+        # What can fail comes before anything is changed.
+        for target in targets(live.state, response):
+            self.find(target)
         self._leave_worker(live, turn)
+        reason = reason_to_stall(live.state, response, self.longest_history)
+        if reason is not None:
+            self._end_turn(live)
+            stalled = self.stall(live, *reason)
+            self.pump()
+            return stalled
         return self._conclude(live, turn, response)
 
     def _conclude(self, live: Live, turn: Turn, response: pb.WorkflowResponse) -> asyncio.Future[None]:
         turn.answered = True
         live.losses.count = 0
-        reason = reason_to_stall(live.state, response)
-        if reason is not None:
-            self._end_turn(live)
-            stalled = self.in_background(self.stall(live, *reason))
-            self.pump()
-            return asyncio.shield(stalled)
-        self._stalled.discard(live.key)
+        # An activity that was set aside while the turn was out keeps the instance where it is.
+        still = bool(live.set_aside)
+        if not still:
+            self._stalled.discard(live.key)
         now = self._clock.now()
-        conclusion = conclude(live.state, turn.taken, turn.new, response, now, new_execution_id())
+        conclusion = conclude(live.state, turn.taken, turn.new, response, now, new_execution_id(), stalled=still)
         changes = [conclusion.change]
         woken = [live]
         for message in conclusion.messages:
@@ -536,19 +599,8 @@ class InstanceRunner:
             if not done.done():
                 done.set_result(None)
 
-        for other in woken:
-            other.uncommitted += 1
-        self._committer.commit(changes, self._counted(woken, committed))
+        self._submit(changes, committed)
         return done
-
-    @staticmethod
-    def _counted(lives: Sequence[Live], committed: Committed) -> Committed:
-        def counted(error: Exception | None) -> None:
-            for live in lives:
-                live.uncommitted -= 1
-            committed(error)
-
-        return counted
 
     def _pass_on(self, sender: Live, message: Message, now: int, changes: list[Change], woken: list[Live]) -> None:
         """Delivers a message between two instances in the sender's own transaction."""
@@ -578,9 +630,14 @@ class InstanceRunner:
             changes.append(accept(target.state, message.event))
             woken.append(target)
 
+    def still(self, row: InstanceRow) -> bool:
+        """Whether a row that was read from the store is of the execution that there is now."""
+        now = self.row(row.key)
+        return now is not None and now.execution_id == row.execution_id and now.ended == row.ended
+
     def warn_if_nobody_works(self, app_id: str, caller: Live) -> None:
         """Says that a call to another app waits for a worker."""
-        if app_id != caller.key[0] and not self.app(app_id).workers:
+        if app_id != caller.key[0] and not self.workers(app_id):
             logger.warning(
                 "%s %s calls app %r, of which no worker is connected to %s; the call waits for one.",
                 caller.state.row.name,
@@ -612,6 +669,8 @@ class InstanceRunner:
         """Ends a terminated instance by the engine alone when no worker is there to do it."""
         if live.turn is not None or live.state.ended or not is_terminated(live.state):
             return False
+        for target in (*live.state.children.values(), *parent_of(live.state)):
+            self.find(target)
         turn = self._begin_turn(live, None)
         status = text_of(live.state.row.custom_status)
         answer = pb.WorkflowResponse(instanceId=live.id, customStatus=status, completionToken=turn.token)
@@ -641,12 +700,16 @@ class InstanceRunner:
         if live.turn is not None:
             return
         change = transitions.store_unstored(live.state)
-        if change is not None:
-            self.in_background(self._commit_and_acknowledge(live, change))
+        if change is None:
+            return
+        removed = change.tasks_removed
 
-    async def _commit_and_acknowledge(self, live: Live, change: Change) -> None:
-        await self.commit([change])
-        live.acknowledge(change.tasks_removed)
+        def committed(error: Exception | None) -> None:
+            if error is None:
+                live.acknowledge(removed)
+
+        # Submitted at once: what else becomes of the instance is submitted after it.
+        self._submit([change], committed)
 
     # ---- housekeeping --------------------------------------------------------------------------------------
 
@@ -659,6 +722,7 @@ class InstanceRunner:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
+        self._look_for_idleness()
         if not task.cancelled():
             # Whoever waits for it gets the error; the failed commit behind it is in the log.
             task.exception()
@@ -677,9 +741,10 @@ class InstanceRunner:
             self._waiting_clients
             and not self._closed
             and all(queue.empty for queue in self._apps.values())
-            and self.activities.idle
+            and not any(worker.activities for queue in self._apps.values() for worker in queue.workers)
             and not self._committer.busy
             and not self._turns_out
+            and not self._resting.looking
         ):
             self._clock.idle()
 
@@ -709,18 +774,33 @@ class InstanceRunner:
     def _recover(self, lost: Sequence[Live]) -> None:
         if self._closed:
             return
-        for key in self.store.ready(self._clock.now()):
-            self.find(key)
-        self._resting.watch_stored_timers()
+        try:
+            for key in self.store.ready(self._clock.now()):
+                self.find(key)
+            self._resting.watch_stored_timers()
+        except Exception as error:  # noqa: BLE001 - whatever the disk says, it may be well again soon
+            logger.critical("%s could not be read: %s. Trying again.", self.description, error)
+            asyncio.get_running_loop().call_later(_RECOVERY_PAUSE, self._recover, lost)
+            return
         for before in lost:
             for until, waiter in before.waiters:
-                live = self.find(before.key)
-                if live is None or reached(live.state, until):
+                live = self._live.get(before.key)
+                row = self.durable_row(before.key)
+                if row is None or reached(row, until):
                     if not waiter.done():
                         waiter.set_result(None)
+                elif live is None:
+                    self._wait_on(before.key, until, waiter)
                 else:
                     live.waiters.append((until, waiter))
         self.pump()
+
+    def _wait_on(self, key: InstanceKey, until: Milestone, waiter: asyncio.Future[None]) -> None:
+        live = self.find(key)
+        if live is not None:
+            live.waiters.append((until, waiter))
+        elif not waiter.done():
+            waiter.set_result(None)
 
 
 def _refuse(future: asyncio.Future[None], error: Exception) -> None:

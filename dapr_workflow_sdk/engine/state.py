@@ -15,6 +15,8 @@ TaskKey = tuple[int, int]
 InstanceKey = tuple[str, str]
 # The timer of a scheduled start; calls have numbers from 0.
 START_TIMER = -1
+# The last moment that a store can keep, in the year 2262; a timer after it never fires.
+LAST_MOMENT = 2**63 - 1
 
 
 # Factories of empty parts. Typed as anything, because `list[int]` in their place takes seven times as long to call, and
@@ -76,8 +78,14 @@ class InstanceRow:
             return pb.WORKFLOW_STATUS_SUSPENDED
         return pb.WORKFLOW_STATUS_PENDING if self.started is None else pb.WORKFLOW_STATUS_RUNNING
 
-    def after_turn(self, moment: int, custom_status: str | None) -> InstanceRow:
-        """The row after a turn; what `dataclasses.replace` makes of it, as every turn needs it."""
+    def after_turn(self, moment: int, custom_status: str | None, *, stalled: bool = False) -> InstanceRow:
+        """The row after a turn; what `dataclasses.replace` makes of it, as every turn needs it.
+
+        Args:
+            moment: When that is.
+            custom_status: The custom status as of this turn.
+            stalled: Whether the instance stays stalled if it is.
+        """
         return InstanceRow(
             self.number,
             self.app_id,
@@ -93,8 +101,8 @@ class InstanceRow:
             self.scheduled,
             self.ended,
             self.suspended,
-            None,
-            None,
+            self.stalled if stalled else None,
+            self.stalled_because if stalled else None,
             self.input,
             self.output,
             custom_status,

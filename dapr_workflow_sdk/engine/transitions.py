@@ -15,6 +15,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from dapr_workflow_sdk.engine.propagation import handed_down
 from dapr_workflow_sdk.engine.state import (
+    LAST_MOMENT,
     NEW_LIST,
     START_TIMER,
     Change,
@@ -26,7 +27,7 @@ from dapr_workflow_sdk.engine.state import (
 )
 from dapr_workflow_sdk.engine.tracing import call_span
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import NEVER_NS, nanoseconds, text_of
+from dapr_workflow_sdk.taskhub.wire.values import nanoseconds, text_of
 
 # Results and timers belong to the generation that asked for them; the rest of an inbox outlives it.
 _OF_ONE_GENERATION = frozenset(
@@ -104,7 +105,9 @@ def create(
         updated=moment,
         started=None,
         completed=None,
-        scheduled=nanoseconds(content.scheduledStartTimestamp) if content.HasField("scheduledStartTimestamp") else None,
+        scheduled=min(nanoseconds(content.scheduledStartTimestamp), LAST_MOMENT)
+        if content.HasField("scheduledStartTimestamp")
+        else None,
         ended=None,
         suspended=False,
         stalled=None,
@@ -255,11 +258,21 @@ def _lacks_version(response: pb.WorkflowResponse) -> bool:
     return any(action.HasField("workflowVersionNotAvailable") for action in response.actions)
 
 
-def reason_to_stall(state: InstanceState, response: pb.WorkflowResponse) -> tuple[pb.StalledReason, str] | None:
+def reason_to_stall(
+    state: InstanceState, response: pb.WorkflowResponse, longest_history: int = 0
+) -> tuple[pb.StalledReason, str] | None:
     """Why the answer to a turn cannot be applied although nothing is wrong with the instance, if there is a reason.
 
     The code that answered is not the code that the history was made with: a named version is missing, or a patch is.
     """
+    length = len(state.history) + len(state.inbox) + len(response.actions) + 1
+    ends = any(action.HasField("completeWorkflow") for action in response.actions)
+    if longest_history and length > longest_history and not ends:
+        text = (
+            f"The history would have {length:,} events, and this engine takes {longest_history:,}. Let the workflow "
+            "continue as new before that, or start the engine with a higher limit."
+        )
+        return pb.STALLED_REASON_PAYLOAD_SIZE_EXCEEDED, text
     # Most answers have neither: they are let through before anything is looked at.
     if not response.HasField("version") and not state.patches and not _lacks_version(response):
         return None
@@ -281,6 +294,36 @@ def reason_to_stall(state: InstanceState, response: pb.WorkflowResponse) -> tupl
     return None
 
 
+def targets(state: InstanceState, response: pb.WorkflowResponse) -> list[InstanceKey]:
+    """The instances that the turn with this answer may send messages to."""
+    app_id = state.row.app_id
+    found: list[InstanceKey] = []
+    for action in response.actions:
+        kind = action.WhichOneof("workflowActionType")
+        if kind in ("scheduleTask", "createTimer"):
+            continue
+        to = action.router.targetAppID or app_id
+        if kind == "createChildWorkflow":
+            child = action.createChildWorkflow
+            to = _target(action, child.router if child.HasField("router") else None, app_id)
+            found.append((to, child.instanceId or f"{state.row.instance_id}:{action.id:04x}"))
+        elif kind == "createDetachedWorkflow":
+            found.append((to, action.createDetachedWorkflow.instanceId))
+        elif kind == "sendEvent":
+            found.append((to, action.sendEvent.instance.instanceId))
+        elif kind == "terminateWorkflow":
+            found.append((to, action.terminateWorkflow.instanceId))
+        elif kind == "completeWorkflow":
+            found += [*parent_of(state), *state.children.values()]
+    return found
+
+
+def parent_of(state: InstanceState) -> list[InstanceKey]:
+    """The instance that waits for this one, if there is one."""
+    parent = state.row.parent
+    return [] if parent is None else [(parent.appID or state.row.app_id, parent.workflowInstance.instanceId)]
+
+
 def conclude(
     state: InstanceState,
     taken: Sequence[InboxEvent],
@@ -288,6 +331,8 @@ def conclude(
     response: pb.WorkflowResponse,
     moment: int,
     next_execution: str,
+    *,
+    stalled: bool = False,
 ) -> Conclusion:
     """Applies the answer of a worker to the turn in which it was given `taken`.
 
@@ -299,9 +344,11 @@ def conclude(
             with an explanation; none of its other actions happens.
         moment: Time of the commit.
         next_execution: Id of the next execution, should the instance continue as new.
+        stalled: Whether the instance stays stalled, because one of its activities is set aside.
     """
     app_id = state.row.app_id
-    row = state.row.after_turn(moment, response.customStatus.value if response.HasField("customStatus") else None)
+    status = response.customStatus.value if response.HasField("customStatus") else None
+    row = state.row.after_turn(moment, status, stalled=stalled)
     change = change_of(state, row)
     change.history_start = len(state.history)
     conclusion = Conclusion(change)
@@ -382,6 +429,17 @@ _KNOWN = frozenset(
 )
 
 
+_ENDS = frozenset(
+    {
+        pb.WORKFLOW_STATUS_COMPLETED,
+        pb.WORKFLOW_STATUS_CONTINUED_AS_NEW,
+        pb.WORKFLOW_STATUS_FAILED,
+        pb.WORKFLOW_STATUS_CANCELED,
+        pb.WORKFLOW_STATUS_TERMINATED,
+    }
+)
+
+
 def _complaint(actions: Sequence[pb.WorkflowAction]) -> str | None:
     for action in actions:
         kind = action.WhichOneof("workflowActionType")
@@ -390,6 +448,9 @@ def _complaint(actions: Sequence[pb.WorkflowAction]) -> str | None:
                 f"The worker answered a turn with action {action.id} of kind {kind or 'unknown'}, which this engine "
                 "does not carry out."
             )
+        if kind == "completeWorkflow" and action.completeWorkflow.workflowStatus not in _ENDS:
+            status = action.completeWorkflow.workflowStatus
+            return f"The worker ended a workflow with status {status}, with which none can end."
         if kind == "createDetachedWorkflow" and not action.createDetachedWorkflow.instanceId:
             return f"The worker answered a turn with action {action.id}, a detached workflow without an instance id."
     return None
@@ -517,7 +578,7 @@ def _start_timer(
         getattr(created, origin).CopyFrom(getattr(asked, origin))
     recorded.append(event)
     fire_at = nanoseconds(asked.fireAt)
-    if fire_at < NEVER_NS:
+    if fire_at <= LAST_MOMENT:
         state.timers[action.id] = fire_at
         change.timers_added.append((action.id, fire_at))
 

@@ -73,17 +73,18 @@ def read_after_crash(database: Path, scratch: Path) -> dict[str, StoredInstance]
 
 
 def _read(connection: sqlite3.Connection) -> dict[str, StoredInstance]:
-    stored = {row["instance_id"]: StoredInstance(dict(row)) for row in connection.execute("SELECT * FROM instances")}
-    for name, position, event in connection.execute("SELECT * FROM history ORDER BY instance_id, position"):
-        stored[name].positions.append(position)
-        stored[name].history.append(event)
-    for name, _, event in connection.execute("SELECT * FROM inbox ORDER BY instance_id, number"):
-        stored[name].inbox.append(event)
-    for name, generation, task, _ in connection.execute("SELECT * FROM tasks"):
-        stored[name].tasks.append((generation, task))
-    for name, timer, _ in connection.execute("SELECT * FROM timers"):
-        stored[name].timers.append(timer)
-    return stored
+    rows = [dict(row) for row in connection.execute("SELECT * FROM instances")]
+    stored = {row["number"]: StoredInstance(row) for row in rows}
+    for number, position, event in connection.execute("SELECT * FROM history ORDER BY instance, position"):
+        stored[number].positions.append(position)
+        stored[number].history.append(event)
+    for number, _, event in connection.execute("SELECT * FROM inbox ORDER BY instance, number"):
+        stored[number].inbox.append(event)
+    for number, generation, task, _ in connection.execute("SELECT * FROM tasks"):
+        stored[number].tasks.append((generation, task))
+    for number, timer, _ in connection.execute("SELECT * FROM timers"):
+        stored[number].timers.append(timer)
+    return {instance.row["instance_id"]: instance for instance in stored.values()}
 
 
 def check_consistent(stored: Stored, before: Stored | None = None) -> None:

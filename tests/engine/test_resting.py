@@ -278,8 +278,8 @@ async def test_more_timers_fire_at_once_than_a_store_gives_at_a_time(
     reopen: Callable[[], Store], restarts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dapr_workflow_sdk.engine.runner._MOST_RESTING", 10)
-    for module in ("memory", "sqlite"):
-        monkeypatch.setattr(f"dapr_workflow_sdk.engine.stores.{module}._MOST_DUE", 5)
+    for module in ("stores.memory", "stores.sqlite", "resting"):
+        monkeypatch.setattr(f"dapr_workflow_sdk.engine.{module}.MOST_DUE", 5)
     clock = standing()
     names = {f"i{number}" for number in range(23)}
 

@@ -66,10 +66,6 @@ class TestQueue:
             [run],
             [suspect, suspected_run],
         )
-        queue.withdraw(suspected_run)
-        queue.withdraw(run)
-        queue.withdraw(run)
-        assert (list(queue.activities), list(queue.suspects)) == ([], [suspect])
         assert not queue.empty
         queue.clear()
         assert queue.empty

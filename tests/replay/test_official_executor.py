@@ -133,6 +133,9 @@ def _bare(action: pb.WorkflowAction) -> pb.WorkflowAction:
         if end.HasField("failureDetails"):
             end.failureDetails.CopyFrom(pb.TaskFailureDetails(errorType=end.failureDetails.errorType))
         del end.carryoverEvents[:]
+        if end.workflowStatus == pb.WORKFLOW_STATUS_CONTINUED_AS_NEW:
+            # The official SDK numbers it at the end of the turn, after retries that a timer of the same turn asks for.
+            bare.id = 0
     return bare
 
 

@@ -228,7 +228,13 @@ class GrpcServer:
         return response
 
     async def _complete_activity(self, hub: EngineHub, request: pb.ActivityResponse) -> pb.CompleteTaskResponse:
-        await hub.complete_activity(request)
+        # Workers of other SDKs wait for this before they take another item, so it must not wait for the next turn,
+        # which may be such an item. Nothing is lost by that: until the result is durable the activity is, too.
+        done = hub.complete_activity(request)
+        if done.done():
+            done.result()
+        else:
+            done.add_done_callback(_look_at)
         return pb.CompleteTaskResponse()
 
     async def _complete_turn(self, hub: EngineHub, request: pb.WorkflowResponse) -> pb.CompleteTaskResponse:
@@ -408,6 +414,11 @@ _REFUSAL: _Handler = grpc.stream_unary_rpc_method_handler(_refuse)
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("ExecuteBatchError raised in core")
+
+
+def _look_at(done: asyncio.Future[None]) -> None:
+    if not done.cancelled():
+        done.exception()
 
 
 def _short(details: str) -> str:

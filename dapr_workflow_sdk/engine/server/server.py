@@ -64,6 +64,7 @@ class EngineServer:
         Raises:
             RuntimeStateError: A port is taken, or the HTTP API needs packages that are not installed.
         """
+        self._hub.limit_history(self._limits.history_events)
         try:
             self.grpc_port = await self._serve(self._hub, self._asked_grpc_port)
             for app_id, port in self._asked_app_ports.items():

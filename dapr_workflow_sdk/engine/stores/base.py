@@ -9,6 +9,9 @@ from typing import Protocol
 from dapr_workflow_sdk.engine.state import Change, InstanceKey, InstanceRow, InstanceState
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
+# So many instances with timers that are due are named at a time.
+MOST_DUE = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -81,7 +84,7 @@ class Store(Protocol):
         ...
 
     def due(self, now: int) -> list[InstanceKey]:
-        """Instances with timers that should have fired by now, the longest due first; a thousand at most."""
+        """Instances with timers that should have fired by now, the longest due first; `MOST_DUE` at most."""
         ...
 
     def next_due(self, now: int) -> int | None:

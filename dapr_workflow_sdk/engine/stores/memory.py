@@ -6,11 +6,9 @@ import heapq
 from collections.abc import Iterator, Sequence
 
 from dapr_workflow_sdk.engine.state import Change, InstanceKey, InstanceRow, InstanceState, TaskKey
-from dapr_workflow_sdk.engine.stores.base import Selection
+from dapr_workflow_sdk.engine.stores.base import MOST_DUE, Selection
 from dapr_workflow_sdk.engine.transitions import restore
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-
-_MOST_DUE = 1000
 
 
 class _Kept:
@@ -104,7 +102,7 @@ class MemoryStore:
 
     def due(self, now: int) -> list[InstanceKey]:
         """Instances whose timers should have fired."""
-        return list(dict.fromkeys(key for _, key in self._until(now)))[:_MOST_DUE]
+        return list(dict.fromkeys(key for _, key in self._until(now)))[:MOST_DUE]
 
     def _until(self, now: int) -> Iterator[tuple[int, InstanceKey]]:
         again: list[tuple[int, InstanceKey, int]] = []

@@ -19,7 +19,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from dapr_workflow_sdk.engine.state import Change, InstanceKey, InstanceRow, InstanceState
-from dapr_workflow_sdk.engine.stores.base import Selection
+from dapr_workflow_sdk.engine.stores.base import MOST_DUE, Selection
 from dapr_workflow_sdk.engine.stores.layout import APPLICATION, VERSION, lay_out
 from dapr_workflow_sdk.engine.transitions import restore
 from dapr_workflow_sdk.errors import RuntimeStateError
@@ -43,7 +43,6 @@ _NOT_FINAL = {
     pb.WORKFLOW_STATUS_PENDING: "stalled IS NULL AND NOT suspended AND started IS NULL",
     pb.WORKFLOW_STATUS_RUNNING: "stalled IS NULL AND NOT suspended AND started IS NOT NULL",
 }
-_MOST_DUE = 1000
 _SYNCHRONOUS = frozenset({"FULL", "NORMAL", "EXTRA", "OFF"})
 
 
@@ -78,6 +77,8 @@ class SqliteStore:
             version = self._check_owner(self._writer)
             self._configure(self._writer, synchronous)
             lay_out(self._writer, version, app_id)
+            # What a killed engine wrote and did not sync yet is read from now on, so it must not get lost either.
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._reader = self._connect(connections)
             self._configure(self._reader, synchronous)
             self._last_number = int(self._reader.execute("SELECT ifnull(max(number), 0) FROM instances").fetchone()[0])
@@ -272,8 +273,8 @@ class SqliteStore:
     def due(self, now: int) -> list[InstanceKey]:
         """Instances whose timers should have fired."""
         return self._reader.execute(
-            "SELECT DISTINCT app_id, instance_id FROM (SELECT instance FROM timers WHERE fire_at <= ? ORDER BY fire_at "
-            f"LIMIT {_MOST_DUE}) JOIN instances ON number = instance",
+            "SELECT app_id, instance_id FROM (SELECT instance, min(fire_at) AS first FROM timers WHERE fire_at <= ? "
+            f"GROUP BY instance ORDER BY first LIMIT {MOST_DUE}) JOIN instances ON number = instance ORDER BY first",
             (now,),
         ).fetchall()
 
