@@ -558,9 +558,16 @@ class InstanceRunner:
         if live is None or turn is None or turn.answered or response.completionToken not in ("", turn.token):
             logger.debug("Ignored the answer to a turn of %s that is not running.", response.instanceId)
             return nothing_to_wait_for()
-        # What can fail comes before anything is changed.
-        for target in targets(live.state, response):
-            self.find(target)
+        try:
+            # What can fail comes before anything is changed.
+            for target in targets(live.state, response):
+                self.find(target)
+        except TaskHubUnavailableError:
+            # Not every worker answers again, so the turn comes again.
+            self._take_turn_away(live)
+            live.sent = (0, 0)
+            asyncio.get_running_loop().call_later(_RECOVERY_PAUSE, self.make_ready, live)
+            raise
         self._leave_worker(live, turn)
         reason = reason_to_stall(live.state, response, self.longest_history)
         if reason is not None:

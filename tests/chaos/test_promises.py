@@ -145,16 +145,24 @@ async def test_an_event_is_not_dropped_for_an_end_that_is_not_durable(tmp_path: 
             await raising
         except TaskHubUnavailableError:
             return  # The client knows that it has to raise it again.
-        assert "eventRaised" in kinds((await hand.turn()).new)
+        # The turn that was taken back comes again first, with or without it.
+        turn = await hand.turn()
+        if "eventRaised" not in kinds(turn.new):
+            await hand.answer(turn)
+            turn = await hand.turn()
+        assert "eventRaised" in kinds(turn.new)
 
 
 @on_loop
 async def test_a_termination_is_not_dropped_for_an_end_that_is_not_durable(tmp_path: Path) -> None:
     """An acknowledged termination has ended the instance."""
-    async with _end_that_fails(tmp_path) as (hub, store, _):
+    async with _end_that_fails(tmp_path) as (hub, store, hand):
         ending = asyncio.ensure_future(hub.terminate(pb.TerminateRequest(instanceId="i")))
         await asyncio.sleep(0)
         store.fail()
+        # The turn that was taken back comes again, and one with the termination.
+        while not ending.done() and "executionTerminated" not in kinds((await hand.play()).new):
+            pass
         try:
             await ending
         except TaskHubUnavailableError:

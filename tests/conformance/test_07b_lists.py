@@ -246,17 +246,24 @@ def test_095_a_sidecar_without_a_state_store_for_actors_says_so(
     }
     (tmp_path / "state.yaml").write_text(json.dumps(component))
     sidecar = own_cluster.sidecar("stateless", resources=tmp_path)
-    runtime = WorkflowRuntime("127.0.0.1", sidecar.grpc_port, worker_ready_timeout=3)
+    runtime = WorkflowRuntime("127.0.0.1", sidecar.grpc_port)
     runtime.register_workflow(_make_waiting(), name="waiting")
     missing = "the state store is not configured to use the actor runtime"
-    with WorkflowClient("127.0.0.1", sidecar.grpc_port) as client:
-        with pytest.raises(TaskHubError) as caught:
-            client.schedule_new_workflow("waiting")
-        assert missing in str(caught.value)
-        assert missing in caught.value.details()
-    address = f"http://127.0.0.1:{sidecar.http_port}/v1.0/workflows/dapr/waiting/start"
-    answer = httpx.post(address, trust_env=False, verify=False, timeout=20)
-    assert answer.status_code == 500
+    # Without a worker it says nothing, as always.
+    with runtime, WorkflowClient("127.0.0.1", sidecar.grpc_port) as client:
+        for operation in (
+            lambda: client.schedule_new_workflow("waiting"),
+            lambda: client.raise_workflow_event("any", "go"),
+            lambda: client.purge_workflow("any"),
+        ):
+            with pytest.raises(TaskHubError) as caught:
+                operation()
+            assert caught.value.code() is grpc.StatusCode.INTERNAL
+            assert missing in str(caught.value)
+            assert missing in caught.value.details()
+        address = f"http://127.0.0.1:{sidecar.http_port}/v1.0/workflows/dapr/waiting/start"
+        answer = httpx.post(address, trust_env=False, verify=False, timeout=20)
+    assert (answer.status_code, answer.json()["errorCode"]) == (500, "ERR_START_WORKFLOW")
     assert missing in answer.json()["message"]
 
 

@@ -78,7 +78,7 @@ class SqliteStore:
             self._configure(self._writer, synchronous)
             lay_out(self._writer, version, app_id)
             # What a killed engine wrote and did not sync yet is read from now on, so it must not get lost either.
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._writer.execute("PRAGMA wal_checkpoint(FULL)")
             self._reader = self._connect(connections)
             self._configure(self._reader, synchronous)
             self._last_number = int(self._reader.execute("SELECT ifnull(max(number), 0) FROM instances").fetchone()[0])
