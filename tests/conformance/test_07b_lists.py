@@ -254,7 +254,8 @@ def test_095_a_sidecar_without_a_state_store_for_actors_says_so(
         for operation in (
             lambda: client.schedule_new_workflow("waiting"),
             lambda: client.raise_workflow_event("any", "go"),
-            lambda: client.purge_workflow("any"),
+            # Reading an instance, or removing it with its children, would crash this sidecar.
+            lambda: client.purge_workflow("any", recursive=False),
         ):
             with pytest.raises(TaskHubError) as caught:
                 operation()
