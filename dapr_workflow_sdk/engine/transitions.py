@@ -229,7 +229,7 @@ def beat(state: InstanceState, key: TaskKey, details: str | None) -> tuple[pb.Ac
 
 def stall(state: InstanceState, reason: pb.StalledReason, text: str, moment: int) -> Change | None:
     """Lets an instance stand still with what it has in its inbox; None if it does already, for the same reason."""
-    if state.row.stalled == reason and state.row.stalled_because == text:
+    if state.row.stalled == reason:
         return None
     event = event_at(moment, state.row.app_id)
     event.executionStalled.CopyFrom(pb.ExecutionStalledEvent(reason=reason, description=text))
@@ -726,7 +726,8 @@ def _renew(
     left = [item.event for item in state.inbox if item.event.WhichOneof("eventType") not in _OF_ONE_GENERATION]
     for item in state.inbox:
         _release(state, item, change)
-    events = [started, *asked.carryoverEvents, *left]
+    carried = [event for event in asked.carryoverEvents if event.WhichOneof("eventType") == "eventRaised"]
+    events = [started, *carried, *left]
     if row.suspended and not any(event.WhichOneof("eventType") == "executionSuspended" for event in left):
         # The run that ends here has heard of it; the next one must as well.
         suspended = event_at(moment)

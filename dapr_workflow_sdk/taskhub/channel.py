@@ -8,6 +8,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from dapr_workflow_sdk.errors import TaskHubError, TaskHubUnavailableError, WorkflowNotFoundError
-from dapr_workflow_sdk.taskhub.address import Address
+from dapr_workflow_sdk.taskhub.address import Address, AddressError
 from dapr_workflow_sdk.taskhub.exchange import MESSAGE_BYTES, WorkerExchange
 from dapr_workflow_sdk.taskhub.failures import of_call, unavailable
 from dapr_workflow_sdk.taskhub.port import ActivityItem, Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
@@ -90,7 +91,7 @@ class GrpcTaskHub:
     def _open(self) -> grpc.aio.Channel:
         if self._channel is None:
             if self._address.tls:
-                credentials = grpc.ssl_channel_credentials()
+                credentials = _tls_credentials()
                 self._channel = grpc.aio.secure_channel(self._address.target, credentials, options=_OPTIONS)
             else:
                 self._channel = grpc.aio.insecure_channel(self._address.target, options=_OPTIONS)
@@ -391,6 +392,18 @@ class GrpcTaskHub:
         self._calls = {}
         if channel is not None:
             await channel.close(None)
+
+
+def _tls_credentials() -> grpc.ChannelCredentials:
+    """Credentials from the files that the environment names; by default, the authorities that gRPC brings."""
+    files = {name: os.environ.get(f"DAPR_GRPC_TLS_{name}") for name in ("CA", "CERT", "KEY")}
+    if bool(files["CERT"]) != bool(files["KEY"]):
+        raise AddressError("DAPR_GRPC_TLS_CERT and DAPR_GRPC_TLS_KEY go together: set both, or neither.")
+    try:
+        parts = {name: Path(file).read_bytes() if file else None for name, file in files.items()}
+    except OSError as error:
+        raise AddressError(f"A file for TLS cannot be read: {error}.") from error
+    return grpc.ssl_channel_credentials(parts["CA"], parts["KEY"], parts["CERT"])
 
 
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.CANCELLED)

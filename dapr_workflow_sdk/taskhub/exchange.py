@@ -42,7 +42,11 @@ class WorkerExchange:
         self._answers: deque[pb.WorkflowResponse | pb.ActivityResponse] = deque()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._ready = asyncio.Event()
-        self._writing = asyncio.get_running_loop().create_task(self._write_answers())
+        # Read whether anybody takes the items or not: answers are acknowledged on the same stream.
+        self._arrived: asyncio.Queue[WorkItem | None] = asyncio.Queue()
+        self._error: grpc.RpcError | None = None
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._write_answers()), loop.create_task(self._read())]
 
     def send(self, answer: pb.WorkflowResponse | pb.ActivityResponse) -> asyncio.Future[None]:
         """Sends an answer; the future is done when it is durable, and fails when the stream ends before."""
@@ -76,17 +80,29 @@ class WorkerExchange:
         return message
 
     async def items(self) -> AsyncIterator[WorkItem]:
-        """Items as they come; what becomes of answers is told to those who wait for it."""
-        while True:
-            message: Any = await self._call.read()
-            if message is grpc.aio.EOF:
-                return
-            for outcome in message.outcomes:
-                self._settle(outcome)
-            for wire in message.items:
-                item = self._read_item(wire)
-                if item is not None:
-                    yield item
+        """Items as they come.
+
+        Raises:
+            grpc.RpcError: The stream broke.
+        """
+        while (item := await self._arrived.get()) is not None:
+            yield item
+        if self._error is not None:
+            raise self._error
+
+    async def _read(self) -> None:
+        try:
+            while (message := await self._call.read()) is not grpc.aio.EOF:
+                for outcome in message.outcomes:
+                    self._settle(outcome)
+                for wire in message.items:
+                    item = self._read_item(wire)
+                    if item is not None:
+                        self._arrived.put_nowait(item)
+        except grpc.RpcError as error:
+            self._error = error
+        finally:
+            self._arrived.put_nowait(None)
 
     def _settle(self, outcome: pb.CompletionOutcome) -> None:
         done = self._waiting.pop(outcome.completionToken, None)
@@ -99,11 +115,12 @@ class WorkerExchange:
 
     async def close(self) -> None:
         """Ends the stream; answers that nobody has acknowledged fail."""
-        self._writing.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._call.cancel()
         waiting, self._waiting = self._waiting, {}
         for done in waiting.values():
             if not done.done():
                 done.set_exception(unavailable(f"The stream to {self._where} ended before it acknowledged this."))
                 done.exception()
-        await asyncio.gather(self._writing, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)

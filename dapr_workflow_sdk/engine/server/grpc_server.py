@@ -67,6 +67,7 @@ class GrpcServer:
         self._waits = waits
         self._streams = Places(limits.worker_streams, "worker streams open")
         self._server: grpc.aio.Server | None = None
+        self._workers: set[Subscription] = set()
 
     async def start(self, port: int) -> int:
         """Listens, and returns the port.
@@ -132,6 +133,9 @@ class GrpcServer:
     async def stop(self) -> None:
         """Ends all calls."""
         server, self._server = self._server, None
+        for worker in self._workers:
+            # Some workers connect again after a stream that ended in order, and not after one that broke.
+            worker.end()
         if server is not None:
             await server.stop(_GRACE)
 
@@ -344,6 +348,8 @@ class GrpcServer:
         try:
             async with AsyncExitStack() as stack:
                 worker = await stack.enter_async_context(hub.subscription(offer_of(request, peer)))
+                self._workers.add(worker)
+                stack.callback(self._workers.discard, worker)
                 # The worker learns at once that it is subscribed, not with its first item.
                 await context.send_initial_metadata(())
                 yield worker, _Writer(context, stack, self._limits.send_seconds, peer)

@@ -7,16 +7,23 @@ from dapr_workflow_sdk.engine.server.limits import Limits
 from dapr_workflow_sdk.taskhub.port import TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
+# Workers of other SDKs say no number, and some of them lose what they cannot run and have no room to keep.
+_UNSAID = 100
+
 
 def offer_of(request: pb.GetWorkItemsRequest, peer: str) -> WorkerOffer:
     """What a worker offers that subscribes."""
     return WorkerOffer(
-        turns=max(request.maxConcurrentWorkflowWorkItems, 0),
-        activities=max(request.maxConcurrentActivityWorkItems, 0),
+        turns=_positive(request.maxConcurrentWorkflowWorkItems),
+        activities=_positive(request.maxConcurrentActivityWorkItems),
         stateful=pb.WORKER_CAPABILITY_STATEFUL_HISTORY in request.capabilities,
         worker_id=request.workerId,
         identity=request.workerIdentity or peer,
     )
+
+
+def _positive(said: int) -> int:
+    return said if said > 0 else _UNSAID
 
 
 def to_wire(item: WorkItem) -> pb.WorkItem:
