@@ -218,8 +218,10 @@ class EngineHub:
     async def wait(self, instance_id: str, until: Milestone, *, payloads: bool) -> pb.WorkflowState | None:
         """Waits for an instance to begin or end."""
         self._check_open()
-        live = self._runner.find(self._key(instance_id))
-        if live is not None and (live.durable is None or not reached(live.durable, until)):
+        while True:
+            live = self._runner.find(self._key(instance_id))
+            if live is None or (live.durable is not None and reached(live.durable, until)):
+                break
             await self._runner.wait_for(live, until)
         return await self.state(instance_id, payloads=payloads)
 

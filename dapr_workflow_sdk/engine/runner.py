@@ -225,18 +225,23 @@ class InstanceRunner:
 
     async def purge(self, rows: Sequence[InstanceRow]) -> None:
         """Removes instances, all or none; returns when that is durable."""
-        for row in rows:
-            self._forget(row.key)
+        waiters = [waiter for row in rows for waiter in self._forget(row.key)]
         # Until the store has forgotten them, they must not be read from it again.
         self._purging.update(row.key for row in rows)
         committed = self.commit([Change(row.key, row.number, removed=True) for row in rows])
-        await self._whatever_callers_do(self._finish_purge(committed, rows))
+        await self._whatever_callers_do(self._finish_purge(committed, rows, waiters))
 
-    async def _finish_purge(self, committed: asyncio.Future[None], rows: Sequence[InstanceRow]) -> None:
+    async def _finish_purge(
+        self, committed: asyncio.Future[None], rows: Sequence[InstanceRow], waiters: list[asyncio.Future[None]]
+    ) -> None:
         try:
             await committed
         finally:
             self._purging.difference_update(row.key for row in rows)
+            # They look again what has become of their instance.
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def create(
         self, key: InstanceKey, started: pb.HistoryEvent, now: int, propagated: pb.PropagatedHistory | None = None
@@ -249,13 +254,18 @@ class InstanceRunner:
                 raise already_exists(key[1])
             generation, number = row.generation + 1, row.number
         state, change = create(key[0], number or self.store.new_number(), started, now, generation, propagated)
-        return self.adopt(state), change
+        return self.adopt(state, row), change
 
-    def adopt(self, state: InstanceState) -> Live:
-        """Takes a new instance into memory, in the place of a finished one of the same id if there is one."""
+    def adopt(self, state: InstanceState, before: InstanceRow | None = None) -> Live:
+        """Takes a new instance into memory, in the place of a finished one of the same id if there is one.
+
+        Args:
+            state: The new one.
+            before: The finished one, which others are told of until the new one is durable.
+        """
         live = self._live.get(state.row.key)
         if live is None:
-            live = self._live[state.row.key] = Live(state)
+            live = self._live[state.row.key] = Live(state, durable=before)
         else:
             # Activities that an earlier run left behind still run, so their rows stay known.
             state.tasks.update(live.state.tasks)
@@ -306,21 +316,20 @@ class InstanceRunner:
         self.pump()
         await committed
 
-    def _forget(self, key: InstanceKey) -> None:
+    def _forget(self, key: InstanceKey) -> list[asyncio.Future[None]]:
+        """Drops an instance that is purged from memory; returns those who wait for it."""
         live = self._live.pop(key, None)
         self._resting.forget(key)
         self._stalled.discard(key)
         if live is None:
-            return
+            return []
         self.activities.forget(live)
         live.silence()
         if live.turn is not None:
             self._take_turn_away(live)
         live.state.inbox = []
         live.acknowledge(list(live.acknowledgements))
-        for _, waiter in live.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        return [waiter for _, waiter in live.waiters]
 
     def let_go(self, live: Live) -> None:
         """Drops an instance from memory once nothing can happen to it any more, or not for long."""

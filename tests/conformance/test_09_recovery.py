@@ -428,25 +428,6 @@ def test_112_a_worker_that_does_not_read_keeps_nobody_from_the_others(own: OwnHu
         assert [number for instance_id, number in runs if instance_id == of] == [0, 1, 2]
 
 
-@pytest.mark.not_on("daprd", reason="1.16 waits ten seconds, and its messages may not be large enough to fill a stream")
-@pytest.mark.not_on("memory", "sqlite", reason="in process no stream is between the engine and the worker")
-def test_112_a_worker_that_reads_nothing_for_too_long_loses_its_items(hub: Hub, tmp_path: Path) -> None:
-    with engine_hub(hub.kind, tmp_path, limits=Limits(send_seconds=0.3)) as patient:
-
-        @patient.workflow
-        def measure(ctx: WorkflowContext, text: str) -> int:
-            return len(text)
-
-        # Each turn is larger than what a stream takes before somebody reads.
-        text = "x" * 3_000_000
-        with HandWorker(patient):
-            with patient.runtime:
-                ids = [patient.start(measure, text) for _ in range(8)]
-                assert [patient.finish(of).serialized_output for of in ids] == ["3000000"] * 8
-            # The connection that nobody reads from is still there, but its worker is not one any more.
-            patient.eventually(lambda: not _workers(patient), "both workers are unsubscribed")
-
-
 @pytest.mark.not_on("daprd", "grpc", reason="what a stream itself holds is not the engine's to count")
 def test_112_no_more_is_kept_for_a_worker_that_does_not_read_than_it_can_read_soon(own: OwnHub) -> None:
     @own.workflow

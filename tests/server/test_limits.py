@@ -65,7 +65,7 @@ def subscribed(channel: Any) -> Iterator[Any]:
         "/TaskHubSidecarService/GetWorkItems",
         request_serializer=pb.GetWorkItemsRequest.SerializeToString,
         response_deserializer=pb.WorkItem.FromString,
-    )(pb.GetWorkItemsRequest())
+    )(pb.GetWorkItemsRequest(maxConcurrentWorkflowWorkItems=300))
     stream.initial_metadata()
     try:
         yield stream
