@@ -97,6 +97,42 @@ def test_workers_and_clients_of_this_package_connect(engine: EmbeddedEngine, cer
         assert done.stdout == "7\n", done.stderr
 
 
+def test_workers_and_clients_of_this_package_show_their_certificate(
+    engine: EmbeddedEngine, certs: Certificates
+) -> None:
+    with engine.serve(tls_cert=certs.cert, tls_key=certs.key, tls_client_ca=certs.client_ca) as served:
+        done = run_python(
+            _CLIENT,
+            DAPR_GRPC_ENDPOINT=f"https://localhost:{served.grpc_port}",
+            DAPR_GRPC_TLS_CA=str(certs.ca),
+            DAPR_GRPC_TLS_CERT=str(certs.client_cert),
+            DAPR_GRPC_TLS_KEY=str(certs.client_key),
+        )
+        assert done.stdout == "7\n", done.stderr
+
+
+_HALF = """
+from dapr_workflow_sdk import WorkflowClient
+try:
+    WorkflowClient().get_workflow_state("one")
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"DAPR_GRPC_TLS_CERT": "some.pem"}, "DAPR_GRPC_TLS_KEY"),
+        ({"DAPR_GRPC_TLS_CA": "missing.pem"}, "missing.pem"),
+    ],
+    ids=["half", "missing"],
+)
+def test_files_of_a_client_that_are_of_no_use_are_named(files: dict[str, str], complaint: str) -> None:
+    done = run_python(_HALF, DAPR_GRPC_ENDPOINT="https://localhost:1", **files)
+    assert complaint in done.stdout, done.stderr
+
+
 def test_a_handshake_that_never_comes_keeps_nobody_out(engine: EmbeddedEngine, certs: Certificates) -> None:
     with engine.serve(http_port=0, tls_cert=certs.cert, tls_key=certs.key) as served:
         assert served.http_port is not None
