@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from dapr_workflow_sdk.engine.actions import Message, activity_request, add_task, start_of_child
 from dapr_workflow_sdk.engine.propagation import handed_down
 from dapr_workflow_sdk.engine.state import LAST_MOMENT, Change, InstanceState
-from dapr_workflow_sdk.engine.transitions import (
-    Message,
-    activity_request,
-    add_task,
-    change_of,
-    restore,
-    start_of_child,
-)
+from dapr_workflow_sdk.engine.transitions import change_of, restore
 from dapr_workflow_sdk.taskhub.failures import invalid, nothing_there
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import nanoseconds, timestamp_from_ns

@@ -16,10 +16,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from dapr_workflow_sdk.engine import transitions
+from dapr_workflow_sdk.engine.actions import Conclusion, Message
 from dapr_workflow_sdk.engine.activity_desk import ActivityDesk, nothing_to_wait_for
 from dapr_workflow_sdk.engine.app_queue import AppQueue
 from dapr_workflow_sdk.engine.clock import Clock
 from dapr_workflow_sdk.engine.committer import Committed, Committer
+from dapr_workflow_sdk.engine.conclusion import conclude, parent_of, reason_to_stall, targets
 from dapr_workflow_sdk.engine.identifiers import new_execution_id, tokens
 from dapr_workflow_sdk.engine.live import Live, Turn, is_terminated, reached
 from dapr_workflow_sdk.engine.resting import RestingInstances
@@ -27,17 +29,11 @@ from dapr_workflow_sdk.engine.state import START_TIMER, Change, InstanceKey, Ins
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.transitions import (
-    Conclusion,
-    Message,
     accept,
     accept_unstored,
-    conclude,
     create,
     event_at,
-    parent_of,
-    reason_to_stall,
     refused_child,
-    targets,
     unstall,
     wants,
 )

@@ -11,10 +11,11 @@ import pytest
 
 from dapr_workflow_sdk import VirtualClock
 from dapr_workflow_sdk.engine.clock import SECOND
+from dapr_workflow_sdk.engine.conclusion import conclude
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.stores.memory import MemoryStore
-from dapr_workflow_sdk.engine.transitions import beat, conclude, create, event_at
+from dapr_workflow_sdk.engine.transitions import beat, create, event_at
 from dapr_workflow_sdk.taskhub.port import ActivityItem, Milestone, TurnItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of

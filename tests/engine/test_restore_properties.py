@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dapr_workflow_sdk.engine.conclusion import conclude
 from dapr_workflow_sdk.engine.state import START_TIMER, Change, InstanceState
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.stores.memory import MemoryStore
@@ -20,7 +21,6 @@ from dapr_workflow_sdk.engine.transitions import (
     accept,
     accept_unstored,
     beat,
-    conclude,
     create,
     drop_task,
     event_at,

@@ -9,10 +9,11 @@ from typing import Any
 import grpc
 import pytest
 
+from dapr_workflow_sdk.engine.conclusion import conclude, reason_to_stall
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.state import InstanceState
 from dapr_workflow_sdk.engine.stores.base import Store
-from dapr_workflow_sdk.engine.transitions import conclude, create, event_at, reason_to_stall, stall, unstall
+from dapr_workflow_sdk.engine.transitions import create, event_at, stall, unstall
 from dapr_workflow_sdk.errors import WorkflowNotFinishedError, WorkflowStalledError
 from dapr_workflow_sdk.taskhub.port import Milestone, TurnItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb

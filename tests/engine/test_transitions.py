@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from dapr_workflow_sdk.engine.actions import Conclusion
+from dapr_workflow_sdk.engine.conclusion import conclude
 from dapr_workflow_sdk.engine.state import InboxEvent, InstanceState
 from dapr_workflow_sdk.engine.transitions import (
-    Conclusion,
     accept,
     accept_unstored,
-    conclude,
     create,
     drop_task,
     event_at,

@@ -9,8 +9,9 @@ from typing import Any
 
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.converter import JsonConverter
+from dapr_workflow_sdk.engine.conclusion import conclude
 from dapr_workflow_sdk.engine.state import InboxEvent, InstanceState
-from dapr_workflow_sdk.engine.transitions import accept, accept_unstored, conclude, create, event_at, wants
+from dapr_workflow_sdk.engine.transitions import accept, accept_unstored, create, event_at, wants
 from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.replay.turn import TurnOutput, run_turn
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
