@@ -569,7 +569,7 @@ def test_odd_texts_travel(place: Place, value: Any) -> None:
     assert json.loads(state.serialized_output or "") == [value, value]
 
 
-@pytest.mark.parametrize("text", ["naïve-events-œ", "x" * 5000, "a/b c"])
+@pytest.mark.parametrize("text", ["naïve-events-œ", "x" * 1000, "a/b c"])
 def test_odd_names_of_events_and_workflows(place: Place, text: str) -> None:
     client = working(place)
     runtime_name = client.schedule_new_workflow(text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dapr_workflow_sdk.engine.state import START_TIMER
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 _TABLES = {"instances", "history", "inbox", "tasks", "timers"}
@@ -138,7 +139,10 @@ def _check_instance(name: str, instance: StoredInstance, stored: Stored) -> None
     if not instance.ended:
         left = sorted(number for _, number in instance.tasks)
         assert left == sorted(set(tasks) - run), f"{name}: activities {left} are to run, of {tasks} {run} have"
-        assert sorted(instance.timers) == sorted(set(timers) - fired), f"{name}: timers {instance.timers}"
+        due = set(timers) - fired
+    if instance.row["scheduled"] is not None and instance.row["started"] is None:
+        due.add(START_TIMER)
+    assert sorted(instance.timers) == sorted(due), f"{name}: timers {instance.timers}"
         doing = instance.inbox or instance.tasks or instance.timers or set(children) - came
         assert doing, f"{name} is not finished and nothing will ever happen to it"
 
