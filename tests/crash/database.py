@@ -140,9 +140,9 @@ def _check_instance(name: str, instance: StoredInstance, stored: Stored) -> None
         left = sorted(number for _, number in instance.tasks)
         assert left == sorted(set(tasks) - run), f"{name}: activities {left} are to run, of {tasks} {run} have"
         due = set(timers) - fired
-    if instance.row["scheduled"] is not None and instance.row["started"] is None:
-        due.add(START_TIMER)
-    assert sorted(instance.timers) == sorted(due), f"{name}: timers {instance.timers}"
+        if instance.row["scheduled"] is not None and instance.row["started"] is None:
+            due.add(START_TIMER)
+        assert sorted(instance.timers) == sorted(due), f"{name}: timers {instance.timers}"
         doing = instance.inbox or instance.tasks or instance.timers or set(children) - came
         assert doing, f"{name} is not finished and nothing will ever happen to it"
 
