@@ -155,7 +155,8 @@ def conclude(
     terminated = next((e for e in new if e.WhichOneof("eventType") == "executionTerminated"), None)
     if terminated is not None and not any(_ends(action) for action in actions):
         # The worker was told to end the instance and did not: it ends all the same.
-        actions = [_terminating(terminated, max((a.id for a in actions), default=len(state.history)) + 1)]
+        highest = max((action.id for action in actions), default=len(state.history))
+        actions = [_terminating(terminated, min(highest + 1, _HIGHEST_ID))]
 
     for action in actions:
         kind = action.WhichOneof("workflowActionType")
@@ -207,6 +208,8 @@ def _take_from_inbox(state: InstanceState, taken: Sequence[InboxEvent], change: 
     del state.inbox[: len(taken)]
 
 
+# Numbers of actions have 32 bits on the wire.
+_HIGHEST_ID = 2**31 - 1
 _KNOWN = frozenset(
     {
         "scheduleTask",

@@ -590,7 +590,12 @@ class InstanceRunner:
         if not still:
             self._stalled.discard(live.key)
         now = self._clock.now()
-        conclusion = conclude(live.state, turn.taken, turn.new, response, now, new_execution_id(), stalled=still)
+        try:
+            conclusion = conclude(live.state, turn.taken, turn.new, response, now, new_execution_id(), stalled=still)
+        except Exception:
+            # A defect of this package; what it left of the state in memory is worth nothing.
+            self._read_again(live)
+            raise
         changes = [conclusion.change]
         woken = [live]
         for message in conclusion.messages:
@@ -613,6 +618,25 @@ class InstanceRunner:
 
         self._submit(changes, committed)
         return done
+
+    def _read_again(self, live: Live) -> None:
+        """Drops the state of an instance in memory for the one in the store."""
+        if live.turn is not None:
+            self._take_turn_away(live)
+        live.silence()
+        self._live.pop(live.key, None)
+        self._resting.forget(live.key)
+        for run in live.state.tasks:
+            self.activities.let_go_of(live.key, run)
+
+        async def read() -> None:
+            await live.settle()
+            found = self.find(live.key)
+            for until, waiter in live.waiters:
+                if found is not None and not waiter.done():
+                    found.waiters.append((until, waiter))
+
+        self.in_background(read())
 
     def _pass_on(self, sender: Live, message: Message, now: int, changes: list[Change], woken: list[Live]) -> None:
         """Delivers a message between two instances in the sender's own transaction."""

@@ -1390,6 +1390,38 @@ async def test_operations_that_cannot_be_stored_raise_errors_of_this_package(ope
 
 
 @on_loop
+async def test_a_defect_in_applying_a_turn_leaves_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a turn in memory would be stored with the next one."""
+    from dapr_workflow_sdk.engine import runner
+
+    whole = runner.conclude
+
+    def half(state: Any, *arguments: Any, **more: Any) -> Any:
+        whole(state, *arguments, **more)
+        raise ValueError("a defect")
+
+    async with engine() as hub, Hand(hub) as worker:
+        await start(hub)
+        await worker.play(activity_call(1))
+        run = await worker.activity()
+        await raise_event(hub, "one")
+        turn = await worker.turn()
+        monkeypatch.setattr(runner, "conclude", half)
+        with pytest.raises(ValueError, match="a defect"):
+            await worker.answer(turn, activity_call(2))
+        monkeypatch.undo()
+        again = await worker.item()
+        other = await worker.item()
+        turn_again, run_again = (again, other) if isinstance(again, TurnItem) else (other, again)
+        assert isinstance(turn_again, TurnItem)
+        assert isinstance(run_again, ActivityItem)
+        assert kinds(turn_again.new) == kinds(turn.new)
+        assert run_again.request == run.request
+        await worker.answer(turn_again, complete(2))
+        assert await status(hub) == "COMPLETED"
+
+
+@on_loop
 async def test_a_turn_that_cannot_be_stored_is_not_acknowledged_and_comes_again() -> None:
     store = FlakyStore()
     async with engine(store) as hub, Hand(hub) as worker:

@@ -548,9 +548,14 @@ class TestTermination:
         assert turn(state, complete(2)).messages == []
         assert state.row.status == pb.WORKFLOW_STATUS_COMPLETED
 
-    @pytest.mark.parametrize("answer", ["nothing", "more work", "another run"])
+    @pytest.mark.parametrize("answer", ["nothing", "more work", "another run", "the last number"])
     def test_is_forced_upon_a_worker_that_ignores_it(self, answer: str) -> None:
-        actions = {"nothing": [], "more work": [activity(5), child(6)], "another run": [renew(5)]}[answer]
+        answers = {
+            "more work": [activity(5), child(6)],
+            "another run": [renew(5)],
+            "the last number": [activity(2**31 - 1)],
+        }
+        actions = answers.get(answer, [])
         state = new_instance()
         turn(state, child(1, "open"))
         accept(state, terminated('"why"', recurse=True))
