@@ -46,8 +46,12 @@ class Conclusion:
     """The outcome of a turn: what to commit, and what to do once that is durable."""
 
     change: Change
-    activities: list[tuple[TaskKey, pb.ActivityRequest]] = field(default_factory=NEW_LIST)
     messages: list[Message] = field(default_factory=NEW_LIST)
+
+    @property
+    def activities(self) -> list[tuple[TaskKey, pb.ActivityRequest]]:
+        """Activities to hand out."""
+        return self.change.tasks_added
 
 
 def schedule(
@@ -61,8 +65,7 @@ def schedule(
 ) -> None:
     """Calls an activity."""
     asked = action.scheduleTask
-    older = asked.router if asked.HasField("router") else None
-    target = target_app(action, older, app_id)
+    target = _target_app(action, asked, app_id)
     event = event_at(moment, app_id, event_id=action.id, to=target)
     scheduled = event.taskScheduled
     scheduled.name = asked.name
@@ -86,7 +89,6 @@ def schedule(
             request.propagatedHistory.CopyFrom(handed_down(asked.historyPropagationScope, row, past))
     recorded.append(event)
     add_task(state, request, conclusion.change)
-    conclusion.activities.append(((row.generation, action.id), request))
 
 
 def activity_request(event: pb.HistoryEvent, row: InstanceRow, attempt: int) -> pb.ActivityRequest:
@@ -122,10 +124,24 @@ def add_task(state: InstanceState, request: pb.ActivityRequest, change: Change) 
     change.tasks_added.append((key, request))
 
 
-def target_app(action: pb.WorkflowAction, older: pb.TaskRouter | None, app_id: str) -> str:
+def _target_app(
+    action: pb.WorkflowAction, asked: pb.ScheduleTaskAction | pb.CreateChildWorkflowAction, app_id: str
+) -> str:
     """The app that a call goes to; older workers have the router inside the action's content."""
-    router = action.router if action.HasField("router") else older
-    return app_id if router is None else router.targetAppID or (older and older.targetAppID) or app_id
+    if action.HasField("router") and action.router.targetAppID:
+        return action.router.targetAppID
+    return (asked.router.targetAppID if asked.HasField("router") else "") or app_id
+
+
+def child_of(action: pb.WorkflowAction, row: InstanceRow) -> InstanceKey:
+    """The child that an action calls."""
+    asked = action.createChildWorkflow
+    return _target_app(action, asked, row.app_id), asked.instanceId or child_id_of(row.instance_id, action.id)
+
+
+def child_id_of(instance_id: str, number: int) -> str:
+    """The id of a child whose caller gives it none."""
+    return f"{instance_id}:{number:04x}"
 
 
 def start_timer(
@@ -164,8 +180,7 @@ def start_child(
 ) -> None:
     """Calls a child workflow."""
     asked = action.createChildWorkflow
-    child_id = asked.instanceId or f"{row.instance_id}:{action.id:04x}"
-    target = target_app(action, asked.router if asked.HasField("router") else None, app_id)
+    target, child_id = child_of(action, row)
     event = event_at(moment, app_id, event_id=action.id, to=target)
     created = event.childWorkflowInstanceCreated
     created.CopyFrom(

@@ -11,7 +11,7 @@ from dapr_workflow_sdk.engine.activity_run import ActivityRun
 from dapr_workflow_sdk.engine.clock import Clock
 from dapr_workflow_sdk.engine.live import Live
 from dapr_workflow_sdk.engine.running_activities import RunningActivities
-from dapr_workflow_sdk.engine.state import InstanceKey, TaskKey
+from dapr_workflow_sdk.engine.state import TaskKey
 from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.transitions import accept_unstored, beat, drop_task, event_at, wants
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -124,14 +124,8 @@ class ActivityDesk:
         live.set_aside.clear()
 
     def forget(self, live: Live) -> None:
-        """Takes back what there is of an instance that is purged: a new one of its id must not get these results."""
-        self.tell_workers(live, "the instance was purged")
+        """Takes back what there is of an instance, so that these results are not taken for those of another one."""
         for run in self._running.of(live.key, live.state.tasks):
-            self._running.finish(run)
-
-    def let_go_of(self, instance: InstanceKey, key: TaskKey) -> None:
-        """Forgets an activity that is going to be put here again."""
-        for run in self._running.of(instance, [key]):
             self._running.finish(run)
 
     def leave(self, worker: Subscription) -> None:

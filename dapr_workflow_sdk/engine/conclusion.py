@@ -13,13 +13,13 @@ from dataclasses import replace
 from dapr_workflow_sdk.engine.actions import (
     Conclusion,
     Message,
+    child_of,
     schedule,
     send_event,
     send_termination,
     start_child,
     start_detached,
     start_timer,
-    target_app,
 )
 from dapr_workflow_sdk.engine.state import (
     START_TIMER,
@@ -31,7 +31,7 @@ from dapr_workflow_sdk.engine.state import (
 )
 from dapr_workflow_sdk.engine.transitions import change_of, event_at, release
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import text_of
+from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES, text_of
 
 # Results and timers belong to the generation that asked for them; the rest of an inbox outlives it.
 _OF_ONE_GENERATION = frozenset(
@@ -45,10 +45,6 @@ _OF_ONE_GENERATION = frozenset(
 )
 
 
-def _lacks_version(response: pb.WorkflowResponse) -> bool:
-    return any(action.HasField("workflowVersionNotAvailable") for action in response.actions)
-
-
 def reason_to_stall(
     state: InstanceState, response: pb.WorkflowResponse, longest_history: int = 0
 ) -> tuple[pb.StalledReason, str] | None:
@@ -57,17 +53,13 @@ def reason_to_stall(
     The code that answered is not the code that the history was made with: a named version is missing, or a patch is.
     """
     length = len(state.history) + len(state.inbox) + len(response.actions) + 1
-    ends = any(action.HasField("completeWorkflow") for action in response.actions)
-    if longest_history and length > longest_history and not ends:
+    if 0 < longest_history < length and not any(action.HasField("completeWorkflow") for action in response.actions):
         text = (
             f"The history would have {length:,} events, and this engine takes {longest_history:,}. Let the workflow "
             "continue as new before that, or start the engine with a higher limit."
         )
         return pb.STALLED_REASON_PAYLOAD_SIZE_EXCEEDED, text
-    # Most answers have neither: they are let through before anything is looked at.
-    if not response.HasField("version") and not state.patches and not _lacks_version(response):
-        return None
-    if _lacks_version(response):
+    if any(action.HasField("workflowVersionNotAvailable") for action in response.actions):
         name = next(
             (
                 event.workflowStarted.version.name
@@ -95,9 +87,7 @@ def targets(state: InstanceState, response: pb.WorkflowResponse) -> list[Instanc
             continue
         to = action.router.targetAppID or app_id
         if kind == "createChildWorkflow":
-            child = action.createChildWorkflow
-            to = target_app(action, child.router if child.HasField("router") else None, app_id)
-            found.append((to, child.instanceId or f"{state.row.instance_id}:{action.id:04x}"))
+            found.append(child_of(action, state.row))
         elif kind == "createDetachedWorkflow":
             found.append((to, action.createDetachedWorkflow.instanceId))
         elif kind == "sendEvent":
@@ -112,7 +102,11 @@ def targets(state: InstanceState, response: pb.WorkflowResponse) -> list[Instanc
 def parent_of(state: InstanceState) -> list[InstanceKey]:
     """The instance that waits for this one, if there is one."""
     parent = state.row.parent
-    return [] if parent is None else [(parent.appID or state.row.app_id, parent.workflowInstance.instanceId)]
+    return [] if parent is None else [_caller(parent, state.row.app_id)]
+
+
+def _caller(parent: pb.ParentInstanceInfo, app_id: str) -> InstanceKey:
+    return parent.appID or app_id, parent.workflowInstance.instanceId
 
 
 def conclude(
@@ -223,15 +217,7 @@ _KNOWN = frozenset(
 )
 
 
-_ENDS = frozenset(
-    {
-        pb.WORKFLOW_STATUS_COMPLETED,
-        pb.WORKFLOW_STATUS_CONTINUED_AS_NEW,
-        pb.WORKFLOW_STATUS_FAILED,
-        pb.WORKFLOW_STATUS_CANCELED,
-        pb.WORKFLOW_STATUS_TERMINATED,
-    }
-)
+_ENDS = FINAL_STATUSES | {pb.WORKFLOW_STATUS_CONTINUED_AS_NEW}
 
 
 def _complaint(actions: Sequence[pb.WorkflowAction]) -> str | None:
@@ -318,7 +304,6 @@ def _renew(
     for key, _ in change.tasks_added:
         state.tasks.pop(key, None)
     change.tasks_added = []
-    conclusion.activities = []
     conclusion.messages = []
     change.row = replace(
         row,
@@ -390,5 +375,4 @@ def _to_parent(parent: pb.ParentInstanceInfo, asked: pb.CompleteWorkflowAction, 
                 failureDetails=asked.failureDetails if asked.HasField("failureDetails") else None,
             )
         )
-    target = (parent.appID or app_id, parent.workflowInstance.instanceId)
-    return Message(target, event, for_execution=parent.workflowInstance.executionId.value)
+    return Message(_caller(parent, app_id), event, for_execution=parent.workflowInstance.executionId.value)

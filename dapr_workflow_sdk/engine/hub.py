@@ -38,20 +38,12 @@ from dapr_workflow_sdk.taskhub.failures import (
 )
 from dapr_workflow_sdk.taskhub.port import Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import nanoseconds, timestamp_from_ns
+from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES, nanoseconds, timestamp_from_ns
 from dapr_workflow_sdk.version import __version__
 
 _IDS_PER_PAGE = 1024
 _STATES_PER_PAGE = 100
 _PURGED_AT_ONCE = 500
-_FINAL = frozenset(
-    {
-        pb.WORKFLOW_STATUS_COMPLETED,
-        pb.WORKFLOW_STATUS_FAILED,
-        pb.WORKFLOW_STATUS_CANCELED,
-        pb.WORKFLOW_STATUS_TERMINATED,
-    }
-)
 
 
 @dataclass
@@ -295,9 +287,9 @@ class EngineHub:
 
     async def _purge_all(self, request: pb.PurgeInstancesRequest) -> int:
         wanted = request.purgeInstanceFilter
-        statuses = frozenset(wanted.runtimeStatus) or _FINAL
-        if not request.force and not statuses <= _FINAL:
-            names = ", ".join(sorted(_status_name(status) for status in statuses - _FINAL))
+        statuses = frozenset(wanted.runtimeStatus) or FINAL_STATUSES
+        if not request.force and not statuses <= FINAL_STATUSES:
+            names = ", ".join(sorted(_status_name(status) for status in statuses - FINAL_STATUSES))
             raise invalid(f"only finished instances can be purged, and {names} is not a final status")
         selection = Selection(
             self._app_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from dapr_workflow_sdk.engine.actions import Message, activity_request, add_task, start_of_child
+from dapr_workflow_sdk.engine.actions import Message, activity_request, add_task, child_id_of, start_of_child
 from dapr_workflow_sdk.engine.propagation import handed_down
 from dapr_workflow_sdk.engine.state import LAST_MOMENT, Change, InstanceState
 from dapr_workflow_sdk.engine.transitions import change_of, restore
@@ -118,7 +118,7 @@ def rerun(
             _set_again(event, moment, state, change)
         elif call == "childWorkflowInstanceCreated" and event.eventId not in answered:
             created = event.childWorkflowInstanceCreated
-            created.instanceId = f"{new_id}:{event.eventId:04x}"
+            created.instanceId = child_id_of(new_id, event.eventId)
             if event is again and request.HasField("newChildWorkflowInstanceID"):
                 created.instanceId = request.newChildWorkflowInstanceID
             message = start_of_child(event, row, moment)

@@ -319,6 +319,7 @@ class InstanceRunner:
         self._stalled.discard(key)
         if live is None:
             return []
+        self.activities.tell_workers(live, "the instance was purged")
         self.activities.forget(live)
         live.silence()
         if live.turn is not None:
@@ -626,15 +627,12 @@ class InstanceRunner:
         live.silence()
         self._live.pop(live.key, None)
         self._resting.forget(live.key)
-        for run in live.state.tasks:
-            self.activities.let_go_of(live.key, run)
+        self.activities.forget(live)
 
         async def read() -> None:
             await live.settle()
-            found = self.find(live.key)
-            for until, waiter in live.waiters:
-                if found is not None and not waiter.done():
-                    found.waiters.append((until, waiter))
+            self.find(live.key)
+            self._carry_over(live)
 
         self.in_background(read())
 
@@ -819,24 +817,18 @@ class InstanceRunner:
             asyncio.get_running_loop().call_later(_RECOVERY_PAUSE, self._recover, lost)
             return
         for before in lost:
-            for until, waiter in before.waiters:
-                live = self._live.get(before.key)
-                row = self.durable_row(before.key)
-                if row is None or reached(row, until):
-                    if not waiter.done():
-                        waiter.set_result(None)
-                elif live is None:
-                    self._wait_on(before.key, until, waiter)
-                else:
-                    live.waiters.append((until, waiter))
+            self._carry_over(before)
         self.pump()
 
-    def _wait_on(self, key: InstanceKey, until: Milestone, waiter: asyncio.Future[None]) -> None:
-        live = self.find(key)
-        if live is not None:
-            live.waiters.append((until, waiter))
-        elif not waiter.done():
-            waiter.set_result(None)
+    def _carry_over(self, before: Live) -> None:
+        """Lets those who waited for an instance as it was in memory wait for it as it was read again."""
+        for until, waiter in before.waiters:
+            live = self.find(before.key)
+            row = None if live is None else live.durable
+            if live is not None and row is not None and not reached(row, until):
+                live.waiters.append((until, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
 
 
 def _refuse(future: asyncio.Future[None], error: Exception) -> None:

@@ -23,6 +23,7 @@ from dapr_workflow_sdk.taskhub.failures import of_call, unavailable
 from dapr_workflow_sdk.taskhub.port import ActivityItem, Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES
 
 logger = logging.getLogger("dapr_workflow_sdk.taskhub")
 
@@ -409,14 +410,6 @@ def _tls_credentials() -> grpc.ChannelCredentials:
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.CANCELLED)
 
 
-_FINAL = (
-    pb.WORKFLOW_STATUS_COMPLETED,
-    pb.WORKFLOW_STATUS_FAILED,
-    pb.WORKFLOW_STATUS_CANCELED,
-    pb.WORKFLOW_STATUS_TERMINATED,
-)
-
-
 def _read_item(wire: pb.WorkItem) -> WorkItem | None:
     """An item, or None for one of a kind that this worker does not know."""
     kind = wire.WhichOneof("request")
@@ -438,7 +431,7 @@ def _read_item(wire: pb.WorkItem) -> WorkItem | None:
 def _has_reached(state: pb.WorkflowState, until: Milestone) -> bool:
     if until is Milestone.STARTED:
         return state.workflowStatus != pb.WORKFLOW_STATUS_PENDING
-    return state.workflowStatus in _FINAL
+    return state.workflowStatus in FINAL_STATUSES
 
 
 def _state(response: pb.GetInstanceResponse) -> pb.WorkflowState | None:

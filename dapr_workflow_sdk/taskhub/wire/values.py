@@ -14,6 +14,15 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive times are UTC here
 # When the timer of a wait without a timeout fires: never, as far as any task hub is concerned.
 NEVER = Timestamp(seconds=253402300799, nanos=999999999)
 NEVER_NS = NEVER.seconds * 1_000_000_000 + NEVER.nanos
+# An instance with one of these has ended.
+FINAL_STATUSES = frozenset(
+    {
+        pb.WORKFLOW_STATUS_COMPLETED,
+        pb.WORKFLOW_STATUS_FAILED,
+        pb.WORKFLOW_STATUS_CANCELED,
+        pb.WORKFLOW_STATUS_TERMINATED,
+    }
+)
 
 
 def text_of(value: str | None) -> StringValue | None:
