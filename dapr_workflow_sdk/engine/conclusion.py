@@ -29,6 +29,7 @@ from dapr_workflow_sdk.engine.state import (
     InstanceRow,
     InstanceState,
 )
+from dapr_workflow_sdk.engine.tracing import next_trace, note_own_span
 from dapr_workflow_sdk.engine.transitions import change_of, event_at, release
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES, text_of
@@ -50,8 +51,11 @@ def reason_to_stall(
 ) -> tuple[pb.StalledReason, str] | None:
     """Why the answer to a turn cannot be applied although nothing is wrong with the instance, if there is a reason.
 
-    The code that answered is not the code that the history was made with: a named version is missing, or a patch is.
+    The code that answered is not the code that the history was made with: it asks for something else, or a named
+    version is missing, or a patch is.
     """
+    if response.HasField("historyMismatch"):
+        return pb.STALLED_REASON_HISTORY_MISMATCH, response.historyMismatch
     length = len(state.history) + len(state.inbox) + len(response.actions) + 1
     if 0 < longest_history < length and not any(action.HasField("completeWorkflow") for action in response.actions):
         text = (
@@ -168,7 +172,7 @@ def conclude(
             start_detached(action, moment, app_id, recorded, conclusion)
         elif kind == "completeWorkflow":
             if action.completeWorkflow.workflowStatus == pb.WORKFLOW_STATUS_CONTINUED_AS_NEW:
-                _renew(state, action.completeWorkflow, row, moment, app_id, next_execution, conclusion)
+                _renew(state, action.completeWorkflow, row, moment, app_id, next_execution, recorded, conclusion)
             else:
                 _end(state, action, row, terminated, moment, app_id, recorded, conclusion)
             if change.row is not None:
@@ -262,6 +266,7 @@ def _renew(
     moment: int,
     app_id: str,
     next_execution: str,
+    recorded: Sequence[pb.HistoryEvent],
     conclusion: Conclusion,
 ) -> None:
     """Starts the next generation: an empty history, and an inbox of the new start and the events carried over."""
@@ -274,8 +279,10 @@ def _renew(
             input=given,
             workflowInstance=pb.WorkflowInstance(instanceId=row.instance_id, executionId=text_of(next_execution)),
             parentInstance=row.parent,
+            parentTraceContext=next_trace(state.history, recorded, next_execution),
         )
     )
+    note_own_span(started.executionStarted)
     left = [item.event for item in state.inbox if item.event.WhichOneof("eventType") not in _OF_ONE_GENERATION]
     for item in state.inbox:
         release(state, item, change)

@@ -18,6 +18,7 @@ from dapr_workflow_sdk.engine.state import (
     InstanceState,
     TaskKey,
 )
+from dapr_workflow_sdk.engine.tracing import note_own_span
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import nanoseconds
 
@@ -46,6 +47,7 @@ def create(
 ) -> tuple[InstanceState, Change]:
     """A new instance, whose first event is `started`."""
     content = started.executionStarted
+    note_own_span(content)
     row = InstanceRow(
         number=number,
         app_id=app_id,
@@ -183,7 +185,10 @@ def beat(state: InstanceState, key: TaskKey, details: str | None) -> tuple[pb.Ac
 
 def stall(state: InstanceState, reason: pb.StalledReason, text: str, moment: int) -> Change | None:
     """Lets an instance stand still with what it has in its inbox; None if it does already, for the same reason."""
-    if state.row.stalled == reason:
+    # Other code differs from the history in another way, and its author wants to know in which.
+    if state.row.stalled == reason and (
+        reason != pb.STALLED_REASON_HISTORY_MISMATCH or state.row.stalled_because == text
+    ):
         return None
     event = event_at(moment, state.row.app_id)
     event.executionStalled.CopyFrom(pb.ExecutionStalledEvent(reason=reason, description=text))

@@ -103,6 +103,14 @@ class TestReasons:
         answer = pb.WorkflowResponse(actions=[version_not_available()], version=patched(name=answered))
         assert reason_to_stall(state, answer) == (_NO_VERSION, f"Version not available: {named}")
 
+    def test_a_worker_whose_code_does_not_match_the_history_says_so_and_nothing_of_its_answer_happens(self) -> None:
+        failing = pb.CompleteWorkflowAction(workflowStatus=pb.WORKFLOW_STATUS_FAILED)
+        answer = pb.WorkflowResponse(
+            actions=[pb.WorkflowAction(id=1, completeWorkflow=failing)], historyMismatch="call 1 is another one"
+        )
+        told = (pb.STALLED_REASON_HISTORY_MISMATCH, "call 1 is another one")
+        assert reason_to_stall(instance(patched()), answer) == told
+
 
 class TestStall:
     def test_is_an_event_of_the_history_and_shows(self) -> None:
@@ -123,6 +131,14 @@ class TestStall:
         assert len(state.history) == 3
         assert stall(state, _MISMATCH, "another text", _NOW + 2) is None
         assert stall(state, _NO_VERSION, "another text", _NOW + 3) is not None
+
+    def test_for_another_mismatch_with_the_history_is_told_once_more(self) -> None:
+        state = instance(patched())
+        mismatch = pb.STALLED_REASON_HISTORY_MISMATCH
+        assert stall(state, mismatch, "call 1 is another one", _NOW) is not None
+        assert stall(state, mismatch, "call 1 is another one", _NOW + 1) is None
+        assert stall(state, mismatch, "call 2 is missing", _NOW + 2) is not None
+        assert state.row.stalled_because == "call 2 is missing"
 
     def test_is_shown_before_a_suspension_and_not_after_the_end(self) -> None:
         state = instance(patched())

@@ -29,6 +29,7 @@ class StalledReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STALLED_REASON_VERSION_NOT_AVAILABLE: _ClassVar[StalledReason]
     STALLED_REASON_PAYLOAD_SIZE_EXCEEDED: _ClassVar[StalledReason]
     STALLED_REASON_WORKER_LOST: _ClassVar[StalledReason]
+    STALLED_REASON_HISTORY_MISMATCH: _ClassVar[StalledReason]
 
 class HistoryPropagationScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -61,6 +62,7 @@ STALLED_REASON_PATCH_MISMATCH: StalledReason
 STALLED_REASON_VERSION_NOT_AVAILABLE: StalledReason
 STALLED_REASON_PAYLOAD_SIZE_EXCEEDED: StalledReason
 STALLED_REASON_WORKER_LOST: StalledReason
+STALLED_REASON_HISTORY_MISMATCH: StalledReason
 HISTORY_PROPAGATION_SCOPE_NONE: HistoryPropagationScope
 HISTORY_PROPAGATION_SCOPE_OWN_HISTORY: HistoryPropagationScope
 HISTORY_PROPAGATION_SCOPE_LINEAGE: HistoryPropagationScope
@@ -639,20 +641,22 @@ class WorkflowRequest(_message.Message):
     def __init__(self, instanceId: _Optional[str] = ..., executionId: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., pastEvents: _Optional[_Iterable[_Union[HistoryEvent, _Mapping[str, object]]]] = ..., newEvents: _Optional[_Iterable[_Union[HistoryEvent, _Mapping[str, object]]]] = ..., requiresHistoryStreaming: _Optional[bool] = ..., router: _Optional[_Union[TaskRouter, _Mapping[str, object]]] = ..., propagatedHistory: _Optional[_Union[PropagatedHistory, _Mapping[str, object]]] = ..., cachedHistory: _Optional[_Union[CachedHistory, _Mapping[str, object]]] = ...) -> None: ...
 
 class WorkflowResponse(_message.Message):
-    __slots__ = ("instanceId", "actions", "customStatus", "completionToken", "numEventsProcessed", "version")
+    __slots__ = ("instanceId", "actions", "customStatus", "completionToken", "numEventsProcessed", "version", "historyMismatch")
     INSTANCEID_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     CUSTOMSTATUS_FIELD_NUMBER: _ClassVar[int]
     COMPLETIONTOKEN_FIELD_NUMBER: _ClassVar[int]
     NUMEVENTSPROCESSED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    HISTORYMISMATCH_FIELD_NUMBER: _ClassVar[int]
     instanceId: str
     actions: _containers.RepeatedCompositeFieldContainer[WorkflowAction]
     customStatus: _wrappers_pb2.StringValue
     completionToken: str
     numEventsProcessed: _wrappers_pb2.Int32Value
     version: WorkflowVersion
-    def __init__(self, instanceId: _Optional[str] = ..., actions: _Optional[_Iterable[_Union[WorkflowAction, _Mapping[str, object]]]] = ..., customStatus: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., completionToken: _Optional[str] = ..., numEventsProcessed: _Optional[_Union[_wrappers_pb2.Int32Value, _Mapping[str, object]]] = ..., version: _Optional[_Union[WorkflowVersion, _Mapping[str, object]]] = ...) -> None: ...
+    historyMismatch: str
+    def __init__(self, instanceId: _Optional[str] = ..., actions: _Optional[_Iterable[_Union[WorkflowAction, _Mapping[str, object]]]] = ..., customStatus: _Optional[_Union[_wrappers_pb2.StringValue, _Mapping[str, object]]] = ..., completionToken: _Optional[str] = ..., numEventsProcessed: _Optional[_Union[_wrappers_pb2.Int32Value, _Mapping[str, object]]] = ..., version: _Optional[_Union[WorkflowVersion, _Mapping[str, object]]] = ..., historyMismatch: _Optional[str] = ...) -> None: ...
 
 class ActivityRequest(_message.Message):
     __slots__ = ("name", "version", "input", "workflowInstance", "taskId", "parentTraceContext", "taskExecutionId", "propagatedHistory", "attempt", "heartbeatDetails", "targetAppId")
