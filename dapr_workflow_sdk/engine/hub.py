@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import StringValue
 
 from dapr_workflow_sdk.engine.clock import Clock, SystemClock
+from dapr_workflow_sdk.engine.identifiers import new_execution_id
 from dapr_workflow_sdk.engine.live import Live, reached
 from dapr_workflow_sdk.engine.rerun import rerun
 from dapr_workflow_sdk.engine.retention import Janitor, RetentionPolicy
@@ -69,6 +70,7 @@ class EngineHub:
         name: str = "memory",
         retention: RetentionPolicy | None = None,
         activity_lease: timedelta | None = None,
+        execution_ids: Callable[[], str] = new_execution_id,
     ) -> None:
         """Makes a hub that does nothing until `open`.
 
@@ -79,10 +81,11 @@ class EngineHub:
             name: What the store is, for messages.
             retention: How long finished instances are kept; for ever by default.
             activity_lease: How long a worker may have an activity without a heartbeat; for ever by default.
+            execution_ids: Where ids of executions come from; random ones by default.
         """
         clock = clock or SystemClock()
         lease = 0 if activity_lease is None else activity_lease // timedelta(microseconds=1) * 1000
-        runner = InstanceRunner(store, clock, f"the embedded engine ({name})", lease=lease)
+        runner = InstanceRunner(store, clock, f"the embedded engine ({name})", lease=lease, execution_ids=execution_ids)
         janitor = None
         if retention is not None:
             janitor = Janitor(store, clock, retention, runner)
@@ -169,7 +172,7 @@ class EngineHub:
                 version=request.version if request.HasField("version") else None,
                 input=request.input if request.HasField("input") else None,
                 workflowInstance=pb.WorkflowInstance(
-                    instanceId=instance_id, executionId=StringValue(value=str(uuid.uuid4()))
+                    instanceId=instance_id, executionId=StringValue(value=self._runner.new_execution_id())
                 ),
                 scheduledStartTimestamp=scheduled,
                 parentTraceContext=request.parentTraceContext if request.HasField("parentTraceContext") else None,
@@ -409,7 +412,7 @@ class EngineHub:
         if source.state.row.parent is not None:
             raise invalid(f"'{source_id}': cannot rerun from child-workflows")
         number = self._runner.store.new_number()
-        new = rerun(source.state, request, new_id, number, self._clock.now(), str(uuid.uuid4()))
+        new = rerun(source.state, request, new_id, number, self._clock.now(), self._runner.new_execution_id())
         if self._runner.row(self._key(new_id)) is not None:
             raise rerun_target_exists(new_id)
         await self._runner.start_in_the_middle(new.state, new.change, new.messages)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from dapr_workflow_sdk.engine import transitions
@@ -56,7 +57,15 @@ _MOST_RESTING = 2000
 class InstanceRunner:
     """Runs the instances of one store with the workers that subscribe."""
 
-    def __init__(self, store: Store, clock: Clock, description: str, *, lease: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        description: str,
+        *,
+        lease: int = 0,
+        execution_ids: Callable[[], str] = new_execution_id,
+    ) -> None:
         """Does nothing until `open`.
 
         Args:
@@ -64,8 +73,10 @@ class InstanceRunner:
             clock: Where the time comes from.
             description: Where this is, for messages.
             lease: How long a worker may have an activity without a sign of life, in nanoseconds; 0 for ever.
+            execution_ids: Where ids of executions come from.
         """
         self.description = description
+        self.new_execution_id = execution_ids
         self.store = store
         self._clock = clock
         self._committer = Committer(store, self._on_commit_failed, self._look_for_idleness)
@@ -592,7 +603,9 @@ class InstanceRunner:
             self._stalled.discard(live.key)
         now = self._clock.now()
         try:
-            conclusion = conclude(live.state, turn.taken, turn.new, response, now, new_execution_id(), stalled=still)
+            conclusion = conclude(
+                live.state, turn.taken, turn.new, response, now, self.new_execution_id(), stalled=still
+            )
         except Exception:
             # A defect of this package; what it left of the state in memory is worth nothing.
             self._read_again(live)
@@ -640,7 +653,7 @@ class InstanceRunner:
         """Delivers a message between two instances in the sender's own transaction."""
         if message.creates:
             started = message.event.executionStarted
-            started.workflowInstance.executionId.value = new_execution_id()
+            started.workflowInstance.executionId.value = self.new_execution_id()
             target = self.find(message.target)
             if target is not None and not target.state.ended:
                 if started.HasField("parentInstance"):
@@ -764,6 +777,17 @@ class InstanceRunner:
     async def _whatever_callers_do(self, work: Coroutine[Any, Any, None]) -> None:
         """Finishes a step whose commit is on its way also when its caller goes away, as a broken gRPC call does."""
         await asyncio.shield(self.in_background(work))
+
+    @contextmanager
+    def watched(self) -> Generator[None, None, None]:
+        """Lets the clock be told of idleness as it is while a client waits."""
+        self._waiting_clients += 1
+        self._look_for_idleness()
+        try:
+            yield
+        finally:
+            self._waiting_clients -= 1
+            self._look_for_idleness()
 
     def _look_for_idleness(self) -> None:
         if self._clock.jumps and self._waiting_clients and self._idle_check is None:
