@@ -16,11 +16,11 @@ async def test_ids_of_executions_may_be_counted() -> None:
     ids = (f"execution {number}" for number in itertools.count(1))
     async with engine(execution_ids=lambda: next(ids)) as hub, Worker(hub) as worker:
         await start(hub)
-        first = await worker.play(child_call(1, "kid"), again(2))
-        seen = [(await worker.turn()).new[1].executionStarted.workflowInstance.executionId.value for _ in range(2)]
-        assert first.new[1].executionStarted.workflowInstance.executionId.value == "execution 1"
-        assert len({"execution 1", *seen}) == 3
-        assert all(name.startswith("execution ") for name in seen)
+        turns = [await worker.play(child_call(1, "kid")), await worker.play(again(1)), await worker.turn()]
+        begun = [turn.new[1].executionStarted.workflowInstance.executionId.value for turn in turns]
+        assert begun[0] == "execution 1"
+        assert len(set(begun)) == 3
+        assert all(name.startswith("execution ") for name in begun)
 
 
 @on_loop
