@@ -120,10 +120,24 @@ def races(*, quick: bool) -> Sequence[Race]:
     wide = {"shape": "fan_out", "activities": fan, "workflows": 1}
     count = 5 * workflows
     each = f"{workflows} workflows of 5 activities"
+    crowd = {**many, "callers": 16}
+    crowded = f"{each}, started by 16 threads"
     return (
         Race(
             "sqlite",
-            f"Durable activities, in process, SQLite with synchronous=FULL: {each}",
+            f"Durable activities, in process, SQLite with synchronous=FULL: {crowded}",
+            (SQLITE, SQLITE_ASYNC),
+            (DBOS, DURABLETASK),
+            "throughput",
+            crowd,
+            10,
+            "25 times",
+            repeats,
+            count,
+        ),
+        Race(
+            "sqlite-one",
+            f"The same, started one after the other by one thread: {each}",
             (SQLITE, SQLITE_ASYNC),
             (DBOS, DURABLETASK),
             "throughput",
@@ -135,11 +149,11 @@ def races(*, quick: bool) -> Sequence[Race]:
         ),
         Race(
             "grpc",
-            f"The same over gRPC, the worker in another process: {each}",
+            f"The same over gRPC, the worker in another process: {crowded}",
             (GRPC, GRPC_ASYNC),
             (DAPR,),
             "throughput",
-            many,
+            crowd,
             4,
             "8 times",
             repeats,
@@ -147,11 +161,11 @@ def races(*, quick: bool) -> Sequence[Race]:
         ),
         Race(
             "memory",
-            f"In memory, in process: {each}",
+            f"In memory, in process: {crowded}",
             (MEMORY, MEMORY_ASYNC),
             (DURABLETASK,),
             "throughput",
-            many,
+            crowd,
             30,
             "20,000 activities/s",
             repeats,

@@ -7,7 +7,7 @@ so no crash can separate them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dapr_workflow_sdk.engine.actions import (
@@ -119,7 +119,7 @@ def conclude(
     new: Sequence[pb.HistoryEvent],
     response: pb.WorkflowResponse,
     moment: int,
-    next_execution: str,
+    new_execution: Callable[[], str],
     *,
     stalled: bool = False,
 ) -> Conclusion:
@@ -132,7 +132,7 @@ def conclude(
         response: What the worker asks for. An answer with an action this engine does not know fails the instance
             with an explanation; none of its other actions happens.
         moment: Time of the commit.
-        next_execution: Id of the next execution, should the instance continue as new.
+        new_execution: Gives the id of the next execution, should the instance continue as new.
         stalled: Whether the instance stays stalled, because one of its activities is set aside.
     """
     app_id = state.row.app_id
@@ -172,7 +172,7 @@ def conclude(
             start_detached(action, moment, app_id, recorded, conclusion)
         elif kind == "completeWorkflow":
             if action.completeWorkflow.workflowStatus == pb.WORKFLOW_STATUS_CONTINUED_AS_NEW:
-                _renew(state, action.completeWorkflow, row, moment, app_id, next_execution, recorded, conclusion)
+                _renew(state, action.completeWorkflow, row, moment, app_id, new_execution(), recorded, conclusion)
             else:
                 _end(state, action, row, terminated, moment, app_id, recorded, conclusion)
             if change.row is not None:

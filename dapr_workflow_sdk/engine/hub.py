@@ -213,12 +213,15 @@ class EngineHub:
     async def wait(self, instance_id: str, until: Milestone, *, payloads: bool) -> pb.WorkflowState | None:
         """Waits for an instance to begin or end."""
         self._check_open()
+        key = self._key(instance_id)
         while True:
-            live = self._runner.find(self._key(instance_id))
-            if live is None or (live.durable is not None and reached(live.durable, until)):
-                break
+            row = self._runner.durable_row(key)
+            if row is not None and reached(row, until):
+                return describe(row, payloads=payloads)
+            live = self._runner.find(key)
+            if live is None:
+                return None
             await self._runner.wait_for(live, until)
-        return await self.state(instance_id, payloads=payloads)
 
     async def raise_event(self, request: pb.RaiseEventRequest) -> None:
         """Delivers an event."""

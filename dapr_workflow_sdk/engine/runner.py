@@ -603,9 +603,7 @@ class InstanceRunner:
             self._stalled.discard(live.key)
         now = self._clock.now()
         try:
-            conclusion = conclude(
-                live.state, turn.taken, turn.new, response, now, self.new_execution_id(), stalled=still
-            )
+            conclusion = conclude(live.state, turn.taken, turn.new, response, now, self.new_execution_id, stalled=still)
         except Exception:
             # A defect of this package; what it left of the state in memory is worth nothing.
             self._read_again(live)

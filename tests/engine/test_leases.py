@@ -56,7 +56,7 @@ class TestBeat:
         marker = event_at(0)
         marker.workflowStarted.SetInParent()
         taken = list(state.inbox)
-        conclude(state, taken, [marker, taken[0].event], pb.WorkflowResponse(actions=[activity_call(1)]), 0, "next")
+        conclude(state, taken, [marker, taken[0].event], pb.WorkflowResponse(actions=[activity_call(1)]), 0, lambda: "next")
         before = state.tasks[1, 1]
         for details in ("half", "", None):
             kept = beat(state, (1, 1), details)

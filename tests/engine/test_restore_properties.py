@@ -173,7 +173,7 @@ class _Driver:
             answer.version.patches.extend(self.state.patches)
         new = [marker, *(item.event for item in taken)]
         execution = f"execution-{next(self.executions)}"
-        return conclude(self.state, taken, new, answer, self._tick(), execution).change
+        return conclude(self.state, taken, new, answer, self._tick(), lambda: execution).change
 
     def _action(self, kind: str, text: str | None) -> pb.WorkflowAction:
         action = pb.WorkflowAction(id=next(self.call_ids))

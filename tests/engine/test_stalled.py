@@ -47,7 +47,7 @@ def instance(*turns: pb.WorkflowVersion) -> InstanceState:
         marker.workflowStarted.SetInParent()
         taken = list(state.inbox)
         answer = pb.WorkflowResponse(version=version)
-        conclude(state, taken, [marker, *(item.event for item in taken)], answer, _NOW, "next")
+        conclude(state, taken, [marker, *(item.event for item in taken)], answer, _NOW, lambda: "next")
     return state
 
 
@@ -155,7 +155,7 @@ class TestStall:
         marker = event_at(_NOW)
         marker.workflowStarted.SetInParent()
         taken = list(state.inbox)
-        conclude(state, taken, [marker, taken[0].event], pb.WorkflowResponse(), _NOW, "next")
+        conclude(state, taken, [marker, taken[0].event], pb.WorkflowResponse(), _NOW, lambda: "next")
         assert (state.row.stalled, state.row.stalled_because) == (None, None)
         assert kinds(state.history) == ["executionStalled", "workflowStarted", "executionStarted"]
 

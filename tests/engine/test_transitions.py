@@ -102,7 +102,7 @@ def turn(
     marker.workflowStarted.SetInParent()
     answer = pb.WorkflowResponse(instanceId=INSTANCE, actions=actions, customStatus=text(status))
     new = [marker, *(item.event for item in taken)]
-    return conclude(state, taken, new, answer, moment, "next-execution")
+    return conclude(state, taken, new, answer, moment, lambda: "next-execution")
 
 
 def kinds(events: Sequence[pb.HistoryEvent]) -> list[str]:

@@ -253,7 +253,7 @@ class ModelHub:
             actions=output.actions,
             customStatus=text_of(output.custom_status),
         )
-        conclude(self.state, taken, new, answer, self.tick(), f"execution-{self._executions}")
+        conclude(self.state, taken, new, answer, self.tick(), lambda: f"execution-{self._executions}")
 
     def lose_turn(self) -> None:
         """A worker runs a turn and its answer is lost; what it was given comes again later, in another order."""
