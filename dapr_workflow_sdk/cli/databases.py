@@ -13,10 +13,11 @@ import typer
 
 from dapr_workflow_sdk.cli.files import CommandError, existing_file, open_file
 from dapr_workflow_sdk.cli.progress import progress
-from dapr_workflow_sdk.cli.rendering import plain_table, span
+from dapr_workflow_sdk.cli.rendering import plain_table
 from dapr_workflow_sdk.cli.session import Session, file_command
 from dapr_workflow_sdk.cli.target import way_out
 from dapr_workflow_sdk.client.state import read_state
+from dapr_workflow_sdk.client.wording import span
 from dapr_workflow_sdk.errors import RuntimeStateError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 

@@ -18,11 +18,9 @@ from dapr_workflow_sdk.cli.finding import Filter, find_all, make_filter, read_pa
 from dapr_workflow_sdk.cli.rendering import (
     clean,
     duration_of,
-    iso,
     moment_of,
     plain_table,
     pretty,
-    span,
     state_document,
     state_table,
     status_of,
@@ -31,7 +29,8 @@ from dapr_workflow_sdk.cli.rendering import (
 )
 from dapr_workflow_sdk.cli.session import Session, encoded, hub_command
 from dapr_workflow_sdk.cli.storytelling import story_table, summary, wait_document, wait_text
-from dapr_workflow_sdk.cli.timeline import Story, read_story
+from dapr_workflow_sdk.client.timeline import Story, read_story
+from dapr_workflow_sdk.client.wording import iso, span
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import nanoseconds
 

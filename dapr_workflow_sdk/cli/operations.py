@@ -16,11 +16,12 @@ from rich.text import Text
 from dapr_workflow_sdk.cli.arguments import InstanceId, InstanceIds, parse_age, parse_moment, read_payload
 from dapr_workflow_sdk.cli.files import NOT_FOUND, NOT_WELL, TIMED_OUT, WRONG, CommandError
 from dapr_workflow_sdk.cli.instances import read_events, read_state_of
-from dapr_workflow_sdk.cli.rendering import clean, detail_of, duration_of, span, state_document, status_of, status_text
+from dapr_workflow_sdk.cli.rendering import clean, detail_of, duration_of, state_document, status_of, status_text
 from dapr_workflow_sdk.cli.session import Session, hub_command
-from dapr_workflow_sdk.cli.timeline import read_story
 from dapr_workflow_sdk.client.requests import check_instance_id
 from dapr_workflow_sdk.client.state import WorkflowStatus
+from dapr_workflow_sdk.client.timeline import read_story
+from dapr_workflow_sdk.client.wording import span
 from dapr_workflow_sdk.errors import WorkflowError
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.port import Milestone

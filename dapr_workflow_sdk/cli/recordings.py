@@ -19,7 +19,7 @@ from dapr_workflow_sdk.cli.instances import read_events, read_state_of
 from dapr_workflow_sdk.cli.progress import progress
 from dapr_workflow_sdk.cli.rendering import clean, status_of
 from dapr_workflow_sdk.cli.session import Session, encoded, hub_command
-from dapr_workflow_sdk.cli.timeline import read_story
+from dapr_workflow_sdk.client.timeline import read_story
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 FORMAT = "dapr-workflow-history"

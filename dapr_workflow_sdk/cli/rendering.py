@@ -10,12 +10,11 @@ from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeAlias
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 from rich.text import Text
 
 from dapr_workflow_sdk.client.state import WorkflowStatus, read_state
-from dapr_workflow_sdk.errors import FailureDetails
+from dapr_workflow_sdk.client.wording import failure_document, iso, span, value_of
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import failure_from_wire, nanoseconds
 
@@ -49,27 +48,6 @@ def one_line(text: str) -> str:
 # ---- time ------------------------------------------------------------------------------------------------------
 
 
-def span(nanos: int) -> str:
-    """A length of time, as precise as it matters: ``8 ms``, ``1.24 s``, ``3 min 12 s``, ``2 d 4 h``."""
-    if nanos < 0:
-        return f"-{span(-nanos)}"
-    milliseconds = round(nanos / 1_000_000)
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    if milliseconds < 60_000:
-        return f"{milliseconds / 1000:.2f} s" if milliseconds < 9_995 else f"{milliseconds / 1000:.1f} s"
-    seconds = round(nanos / 1_000_000_000)
-    for size, name, smaller, smaller_name in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if seconds >= size:
-            rest = seconds % size // smaller
-            return f"{seconds // size} {name}" + (f" {rest} {smaller_name}" if rest else "")
-    return "1 min"
-
-
 def distance(moment: int, now: int) -> str:
     """A moment as people say it: ``3 min ago``, ``in 2 h``, ``now``."""
     seconds = round((now - moment) / 1_000_000_000)
@@ -100,24 +78,7 @@ def when(moment: int, now: int | None = None) -> str:
     return f"{local(moment)} ({distance(moment, time.time_ns() if now is None else now)})"
 
 
-def iso(moment: Timestamp) -> str:
-    """A moment for programs: UTC, in microseconds."""
-    text: str = moment.ToJsonString()
-    whole, _, fraction = text.removesuffix("Z").partition(".")
-    return f"{whole}.{(fraction + '000000')[:6]}Z"
-
-
 # ---- payloads --------------------------------------------------------------------------------------------------
-
-
-def value_of(text: str | None) -> Any:
-    """What payload text says; text that is no JSON is its own value."""
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def pretty(text: str) -> str:
@@ -143,16 +104,6 @@ def _unmarked(value: _Json) -> _Json:
     if isinstance(value, list):
         return [_unmarked(inner) for inner in value]
     return value
-
-
-def failure_document(details: FailureDetails) -> dict[str, Any]:
-    """A failure, and what caused it, for programs."""
-    return {
-        "type": details.error_type,
-        "message": details.message,
-        "stack_trace": details.stack_trace,
-        "cause": None if details.cause is None else failure_document(details.cause),
-    }
 
 
 # ---- states ----------------------------------------------------------------------------------------------------

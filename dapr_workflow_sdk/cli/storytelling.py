@@ -9,8 +9,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from dapr_workflow_sdk.cli.rendering import Cell, brief, clean, distance, iso, one_line, plain_table, span
-from dapr_workflow_sdk.cli.timeline import Entry, Story
+from dapr_workflow_sdk.cli.rendering import Cell, brief, clean, distance, one_line, plain_table
+from dapr_workflow_sdk.client.timeline import Entry, Story
+from dapr_workflow_sdk.client.wording import iso, span
 from dapr_workflow_sdk.taskhub.wire.values import NEVER_NS, timestamp_from_ns
 
 _GOOD = {"activity_completed", "child_completed", "completed"}

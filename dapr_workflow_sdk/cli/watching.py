@@ -30,8 +30,8 @@ from dapr_workflow_sdk.cli.rendering import (
 )
 from dapr_workflow_sdk.cli.session import Session, hub_command
 from dapr_workflow_sdk.cli.storytelling import story_table, summary, wait_text
-from dapr_workflow_sdk.cli.timeline import read_story
 from dapr_workflow_sdk.client.state import WorkflowStatus
+from dapr_workflow_sdk.client.timeline import read_story
 from dapr_workflow_sdk.errors import WorkflowError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 

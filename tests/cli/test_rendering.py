@@ -14,7 +14,8 @@ from rich.console import Console
 
 from dapr_workflow_sdk.cli.arguments import Status, parse_age, parse_moment, read_payload, wire_statuses
 from dapr_workflow_sdk.cli.files import CommandError
-from dapr_workflow_sdk.cli.rendering import brief, clean, distance, iso, plain_table, pretty, span, value_of
+from dapr_workflow_sdk.cli.rendering import brief, clean, distance, plain_table, pretty
+from dapr_workflow_sdk.client.wording import iso, span, value_of
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
 MS = 1_000_000

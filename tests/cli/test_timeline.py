@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from dapr_workflow_sdk.cli.storytelling import story_table, summary, wait_document, wait_text
-from dapr_workflow_sdk.cli.timeline import Story, read_story
+from dapr_workflow_sdk.client.timeline import Story, read_story
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import NEVER, text_of
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dapr_workflow_sdk.cli.rendering import failure_document, iso, span, value_of
 from dapr_workflow_sdk.client.state import WorkflowStatus, read_state
+from dapr_workflow_sdk.client.wording import failure_document, iso, span, value_of
 from dapr_workflow_sdk.errors import FailureDetails
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import NEVER_NS, failure_from_wire, nanoseconds, timestamp_from_ns
