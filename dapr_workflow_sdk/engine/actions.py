@@ -16,7 +16,7 @@ from dapr_workflow_sdk.engine.state import (
     InstanceState,
     TaskKey,
 )
-from dapr_workflow_sdk.engine.tracing import call_span
+from dapr_workflow_sdk.engine.tracing import call_span, own_span
 from dapr_workflow_sdk.engine.transitions import event_at
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import nanoseconds, text_of
@@ -74,7 +74,7 @@ def schedule(
         _set_text(scheduled.input, asked.input.value)
     if asked.HasField("version"):
         _set_text(scheduled.version, asked.version.value)
-    span = call_span(state.history or recorded, row, action.id)
+    span = call_span(state.history, row, action.id, recorded)
     if span is not None:
         scheduled.parentTraceContext.CopyFrom(span)
     attempt = 1
@@ -189,7 +189,7 @@ def start_child(
             name=asked.name,
             version=asked.version if asked.HasField("version") else None,
             input=asked.input if asked.HasField("input") else None,
-            parentTraceContext=call_span(state.history or recorded, row, action.id),
+            parentTraceContext=own_span(state.history, row, recorded),
             retryParentInstanceInfo=asked.retryParentInstanceInfo
             if asked.HasField("retryParentInstanceInfo")
             else None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from dapr_workflow_sdk.engine.actions import Message, activity_request, add_task, child_id_of, start_of_child
 from dapr_workflow_sdk.engine.propagation import handed_down
 from dapr_workflow_sdk.engine.state import LAST_MOMENT, Change, InstanceState
+from dapr_workflow_sdk.engine.tracing import call_span, note_own_span, own_span
 from dapr_workflow_sdk.engine.transitions import change_of, restore
 from dapr_workflow_sdk.taskhub.failures import invalid, nothing_there
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -77,6 +78,7 @@ def rerun(
             started.workflowInstance.instanceId = new_id
             started.workflowInstance.executionId.value = execution_id
             started.ClearField("parentInstance")
+            note_own_span(started)
     row = replace(
         source.row,
         number=number,
@@ -109,6 +111,7 @@ def rerun(
             execution = event.taskScheduled.taskExecutionId
             attempts[execution] = attempts.get(execution, 0) + 1
             if event.eventId not in answered:
+                _trace_anew(event.taskScheduled, call_span(history, row, event.eventId))
                 asked = activity_request(event, row, attempts[execution] if execution else 1)
                 scope = event.taskScheduled.historyPropagationScope
                 if scope:
@@ -121,6 +124,7 @@ def rerun(
             created.instanceId = child_id_of(new_id, event.eventId)
             if event is again and request.HasField("newChildWorkflowInstanceID"):
                 created.instanceId = request.newChildWorkflowInstanceID
+            _trace_anew(created, own_span(history, row))
             message = start_of_child(event, row, moment)
             if created.historyPropagationScope:
                 message.propagated = handed_down(created.historyPropagationScope, row, history[:place])
@@ -172,6 +176,14 @@ def _copy(event: pb.HistoryEvent) -> pb.HistoryEvent:
 
 def _mark(event: pb.HistoryEvent, kind: str, source_id: str) -> None:
     getattr(event, kind).rerunParentInstanceInfo.instanceID = source_id
+
+
+def _trace_anew(
+    call: pb.TaskScheduledEvent | pb.ChildWorkflowInstanceCreatedEvent, span: pb.TraceContext | None
+) -> None:
+    """The copied context is that of the call of the source."""
+    if span is not None:
+        call.parentTraceContext.CopyFrom(span)
 
 
 def _overwrite(event: pb.HistoryEvent, kind: str, request: pb.RerunWorkflowFromEventRequest) -> None:

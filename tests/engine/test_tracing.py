@@ -10,10 +10,11 @@ import pytest
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.tracing import call_span
 from dapr_workflow_sdk.engine.transitions import create
+from dapr_workflow_sdk.taskhub.port import TurnItem, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of
 from tests.builders import started, turn_marker
-from tests.engine.support import Worker, engine, start
+from tests.engine.support import Worker, engine, start, status, terminate, version_not_available
 from tests.worker.support import activity_call, again, child_call, complete, on_loop
 
 _TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -26,6 +27,10 @@ def _history(trace: str = _PARENT, state: str | None = None) -> list[pb.HistoryE
         pb.TraceContext(traceParent=trace, spanID="00f067aa0ba902b7", traceState=text_of(state))
     )
     return [turn_marker(), start]
+
+
+def _of_instance(item: WorkItem) -> str:
+    return item.instance_id if isinstance(item, TurnItem) else item.request.workflowInstance.instanceId
 
 
 def _span(past: list[pb.HistoryEvent], number: int = 1, execution: str = "execution-1") -> pb.TraceContext | None:
@@ -120,17 +125,81 @@ async def test_instances_that_nobody_traces_have_no_spans() -> None:
 
 
 @on_loop
-async def test_a_next_generation_begins_without_the_trace() -> None:
+async def test_a_next_generation_begins_a_trace_of_its_own() -> None:
     """A workflow that goes on for ever would otherwise be one trace without an end."""
     async with engine() as hub, Worker(hub) as worker:
         await start(hub, trace=_PARENT)
         await worker.play(again(1))
         second = await worker.play(activity_call(1))
-        assert not second.new[1].executionStarted.HasField("parentTraceContext")
-        assert not (await worker.activity()).request.HasField("parentTraceContext")
+        begun = second.new[1].executionStarted
+        version, trace, span, flags = begun.parentTraceContext.traceParent.split("-")
+        assert (version, flags) == ("00", "01")
+        assert trace not in ("0" * 32, _TRACE)
+        assert span == begun.workflowSpanID.value, "it has no parent but itself"
+        run = await worker.activity()
+        assert run.request.parentTraceContext.traceParent.startswith(f"00-{trace}-")
+        assert span not in run.request.parentTraceContext.traceParent
         await start(hub, "other", trace=_PARENT)
         turn = await worker.play(complete(1))
         assert turn.new[1].executionStarted.parentTraceContext.traceParent == _PARENT
+
+
+@on_loop
+async def test_the_next_generation_of_an_instance_that_nobody_traces_is_not_traced() -> None:
+    async with engine() as hub, Worker(hub) as worker:
+        await start(hub)
+        first = await worker.play(again(1))
+        second = await worker.play(activity_call(1))
+        assert not first.new[1].executionStarted.HasField("workflowSpanID")
+        assert not second.new[1].executionStarted.HasField("parentTraceContext")
+        assert not second.new[1].executionStarted.HasField("workflowSpanID")
+
+
+@on_loop
+async def test_an_instance_has_a_span_of_its_own_which_its_children_are_given() -> None:
+    async with engine() as hub, Worker(hub) as worker:
+        await start(hub, trace=_PARENT)
+        turn = await worker.play(child_call(1, "kid"), child_call(2, "other kid"))
+        own = turn.new[1].executionStarted.workflowSpanID.value
+        assert len(own) == 16
+        assert own not in _PARENT
+        for _ in range(2):
+            kid = (await worker.turn()).new[1].executionStarted
+            assert kid.parentTraceContext.traceParent == f"00-{_TRACE}-{own}-01"
+            assert kid.workflowSpanID.value not in ("", own)
+
+
+@on_loop
+async def test_an_instance_whose_first_turn_stalled_is_traced() -> None:
+    async with engine() as hub:
+        await start(hub, trace=_PARENT)
+        async with Worker(hub) as worker:
+            await worker.play(version_not_available())
+        assert await status(hub) == "STALLED"
+        async with Worker(hub) as worker:
+            await worker.play(activity_call(1))
+            run = await worker.activity()
+        assert run.request.parentTraceContext.traceParent.startswith(f"00-{_TRACE}-")
+
+
+@on_loop
+async def test_what_runs_again_has_spans_of_its_own() -> None:
+    async with engine() as hub:
+        await start(hub, trace=_PARENT)
+        async with Worker(hub) as worker:
+            await worker.play(activity_call(1), child_call(2, "kid"))
+            items = [await worker.item(), await worker.item()]
+        before = next(item for item in items if hasattr(item, "request")).request.parentTraceContext
+        await terminate(hub, recursive=False)
+        await hub.rerun(pb.RerunWorkflowFromEventRequest(sourceInstanceID="one", eventID=2, newInstanceID="two"))
+        async with Worker(hub) as other:
+            items = [await other.item() for _ in range(4)]
+        run = next(item for item in items if _of_instance(item) == "two" and hasattr(item, "request")).request
+        kid = next(item for item in items if _of_instance(item).startswith("two:")).new[1].executionStarted
+        begun = (await hub.history("two"))[1].executionStarted
+        assert run.parentTraceContext.traceParent.startswith(f"00-{_TRACE}-")
+        assert run.parentTraceContext.spanID != before.spanID
+        assert kid.parentTraceContext.spanID == begun.workflowSpanID.value
 
 
 @on_loop
