@@ -13,6 +13,7 @@ from dapr_workflow_sdk.authoring.definitions import name_of
 from dapr_workflow_sdk.converter import Converter
 from dapr_workflow_sdk.errors import PayloadError
 from dapr_workflow_sdk.taskhub.failures import invalid
+from dapr_workflow_sdk.taskhub.trace_context import active_context
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import timestamp_of
 
@@ -44,6 +45,7 @@ class Requests:
             name=name,
             input=self._payload(value, f"The input of workflow {name!r}"),
             scheduledStartTimestamp=None if start_at is None else timestamp_of(start_at),
+            parentTraceContext=active_context(),
         )
 
     def raise_event(self, instance_id: str, event_name: str, data: Any) -> pb.RaiseEventRequest:

@@ -53,6 +53,8 @@ class ActivityDesk:
         if not run.over:
             self._running.send(run, worker)
             self._renew_lease(run)
+            if self._runner.spans is not None:
+                run.sent = self._clock.now()
 
     def _renew_lease(self, run: ActivityRun) -> None:
         run.quiet()
@@ -203,6 +205,12 @@ class ActivityDesk:
             self._runner.pump()
             return nothing_to_wait_for()
         event = self._result_event(run, response)
+        done = self._take(live, run, event)
+        if self._runner.spans is not None:
+            self._runner.spans.activity_over(run, event, done)
+        return done
+
+    def _take(self, live: Live, run: ActivityRun, event: pb.HistoryEvent) -> asyncio.Future[None]:
         if not wants(live.state, event, run.key):
             self._runner.pump()
             return self._drop(live, run.key)

@@ -24,6 +24,7 @@ class ActivityRun:
         worker: Who has it; None while it waits.
         losses: How often in a row workers were lost with it.
         lease: How long a worker may have it without a sign of life, in nanoseconds; 0 for as long as it likes.
+        sent: When it was given to its worker, in nanoseconds since 1970; noted only where somebody is told of spans.
         over: Whether nobody waits for it any more; whoever still holds it lets go then.
         alarm: Rings when the lease is over, or the pause before another try.
     """
@@ -36,6 +37,7 @@ class ActivityRun:
     worker: Subscription | None = None
     losses: Losses = field(default_factory=Losses)
     lease: int = 0
+    sent: int = 0
     over: bool = False
     alarm: Alarm | None = None
 

@@ -20,6 +20,8 @@ from dapr_workflow_sdk.engine.stores.memory import MemoryStore
 from dapr_workflow_sdk.portal import PORTAL
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
     from dapr_workflow_sdk.engine.server.limits import Limits
 
 
@@ -71,6 +73,7 @@ class EmbeddedEngine:
         synchronous: str = "FULL",
         retention: RetentionPolicy | None = None,
         activity_lease: timedelta | None = None,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         """Opens the engine and takes up what an earlier one left unfinished.
 
@@ -82,6 +85,8 @@ class EmbeddedEngine:
             retention: How long finished instances are kept; until somebody purges them by default.
             activity_lease: How long a worker may run an activity without a heartbeat before another worker gets it;
                 as long as it likes by default.
+            tracer_provider: OpenTelemetry's provider that is told of spans; the one of the process by default, if the
+                application has set one up.
 
         Raises:
             RuntimeStateError: The file cannot be used, or another engine has it open.
@@ -94,7 +99,13 @@ class EmbeddedEngine:
 
             store, name = SqliteStore(path, synchronous=synchronous, app_id=app_id), str(path)
         self._hub = EngineHub(
-            store, clock=clock, app_id=app_id, name=name, retention=retention, activity_lease=activity_lease
+            store,
+            clock=clock,
+            app_id=app_id,
+            name=name,
+            retention=retention,
+            activity_lease=activity_lease,
+            tracer_provider=tracer_provider,
         )
         self._closed = False
         PORTAL.call(self._hub.open)

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import StringValue
@@ -25,6 +26,7 @@ from dapr_workflow_sdk.engine.runner import InstanceRunner
 from dapr_workflow_sdk.engine.state import LAST_MOMENT, InstanceKey, InstanceRow, InstanceState, describe
 from dapr_workflow_sdk.engine.stores.base import Selection, Store
 from dapr_workflow_sdk.engine.subscription import Subscription
+from dapr_workflow_sdk.engine.tracing import find_spans
 from dapr_workflow_sdk.engine.transitions import event_at
 from dapr_workflow_sdk.taskhub.failures import (
     child_still_runs,
@@ -42,6 +44,11 @@ from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES, nanoseconds, timestamp_from_ns
 from dapr_workflow_sdk.version import __version__
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+    from dapr_workflow_sdk.engine.spans import EngineSpans
+
 _IDS_PER_PAGE = 1024
 _STATES_PER_PAGE = 100
 _PURGED_AT_ONCE = 500
@@ -55,6 +62,7 @@ class _Engine:
     clock: Clock
     runner: InstanceRunner
     janitor: Janitor | None
+    tracer_provider: TracerProvider | None
     closed: bool = False
 
 
@@ -71,6 +79,7 @@ class EngineHub:
         retention: RetentionPolicy | None = None,
         activity_lease: timedelta | None = None,
         execution_ids: Callable[[], str] = new_execution_id,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         """Makes a hub that does nothing until `open`.
 
@@ -82,6 +91,7 @@ class EngineHub:
             retention: How long finished instances are kept; for ever by default.
             activity_lease: How long a worker may have an activity without a heartbeat; for ever by default.
             execution_ids: Where ids of executions come from; random ones by default.
+            tracer_provider: Who is told of spans; the provider of the process by default, if it has one.
         """
         clock = clock or SystemClock()
         lease = 0 if activity_lease is None else activity_lease // timedelta(microseconds=1) * 1000
@@ -90,7 +100,7 @@ class EngineHub:
         if retention is not None:
             janitor = Janitor(store, clock, retention, runner)
             runner.on_ended = janitor.ended
-        self._enter(_Engine(name, clock, runner, janitor), app_id)
+        self._enter(_Engine(name, clock, runner, janitor, tracer_provider), app_id)
 
     def _enter(self, engine: _Engine, app_id: str) -> None:
         self._engine = engine
@@ -132,6 +142,7 @@ class EngineHub:
 
     async def open(self) -> None:
         """Takes up what an earlier engine left unfinished in the store."""
+        self._look_for_tracer()
         self._runner.open()
         if self._engine.janitor is not None:
             self._engine.janitor.open()
@@ -158,6 +169,17 @@ class EngineHub:
         self._check_open()
         if not request.name:
             raise invalid("A workflow needs a name, and the request to start one has none.")
+        spans = self._look_for_tracer()
+        return await (self._start(request) if spans is None else spans.creation(request, self._start))
+
+    def _look_for_tracer(self) -> EngineSpans | None:
+        """Applications may set up their tracing at any time."""
+        runner = self._runner
+        if runner.spans is None:
+            runner.spans = find_spans(self._engine.tracer_provider, self._clock)
+        return runner.spans
+
+    async def _start(self, request: pb.CreateInstanceRequest) -> str:
         instance_id = request.instanceId or str(uuid.uuid4())
         if request.instanceId and not await self._make_way(request):
             return instance_id
@@ -495,6 +517,7 @@ class EngineHub:
     async def subscription(self, offer: WorkerOffer) -> AsyncGenerator[Subscription, None]:
         """The same with the subscription itself, for servers that look what is on its way."""
         self._check_open()
+        self._look_for_tracer()
         worker = self._runner.subscribe(self._app_id, offer)
         try:
             yield worker

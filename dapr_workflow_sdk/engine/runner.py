@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dapr_workflow_sdk.engine import transitions
 from dapr_workflow_sdk.engine.actions import Conclusion, Message
@@ -43,6 +43,9 @@ from dapr_workflow_sdk.taskhub.failures import already_exists, unavailable
 from dapr_workflow_sdk.taskhub.port import Milestone, TurnItem, WorkerOffer
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
+
+if TYPE_CHECKING:
+    from dapr_workflow_sdk.engine.spans import EngineSpans
 
 logger = logging.getLogger("dapr_workflow_sdk.engine")
 
@@ -93,6 +96,8 @@ class InstanceRunner:
         self._idle_check: asyncio.Handle | None = None
         self._closed = False
         self.longest_history = 0
+        # Told of what ends, if the application traces.
+        self.spans: EngineSpans | None = None
         self.on_ended: Callable[[InstanceRow], None] = lambda _: None
 
     def app(self, app_id: str) -> AppQueue:
@@ -602,6 +607,7 @@ class InstanceRunner:
         if not still:
             self._stalled.discard(live.key)
         now = self._clock.now()
+        row, past = live.state.row, live.state.history
         try:
             conclusion = conclude(live.state, turn.taken, turn.new, response, now, self.new_execution_id, stalled=still)
         except Exception:
@@ -620,6 +626,8 @@ class InstanceRunner:
                 _refuse(done, self._not_stored(error))
                 return
             self._after_turn(live, turn, conclusion)
+            if self.spans is not None:
+                self.spans.turn_over(row, past, turn.new, conclusion.change)
             for other in woken:
                 self.make_ready(other)
             self.pump()

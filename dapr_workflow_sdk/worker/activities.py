@@ -16,6 +16,7 @@ from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire
 from dapr_workflow_sdk.worker.links import ActivityLinks, Link
 from dapr_workflow_sdk.worker.threads import ActivityThreads
+from dapr_workflow_sdk.worker.traces import enter, leave
 
 logger = logging.getLogger("dapr_workflow_sdk.worker")
 
@@ -58,6 +59,7 @@ class ActivityRunner:
             instanceId=request.workflowInstance.instanceId, taskId=request.taskId, completionToken=token
         )
         link = self._links.open(request, token)
+        trace = enter(request.parentTraceContext) if request.HasField("parentTraceContext") else None
         try:
             text = await self._result(request, link)
         except asyncio.CancelledError:
@@ -72,6 +74,8 @@ class ActivityRunner:
             if text is not None:
                 response.result.value = text
         finally:
+            if trace is not None:
+                leave(trace)
             self._links.close(link)
         return response
 

@@ -20,6 +20,7 @@ from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire, text_of
 from dapr_workflow_sdk.worker.activities import ActivityRunner
 from dapr_workflow_sdk.worker.delivery import R, Session, deliver, oversize_activity, oversize_turn
+from dapr_workflow_sdk.worker.traces import leave, turn_traces
 from dapr_workflow_sdk.worker.watchdog import TurnWatchdog
 
 logger = logging.getLogger("dapr_workflow_sdk.worker")
@@ -52,6 +53,7 @@ class Dispatcher:
         self._parked = parked
         self._watchdog = watchdog
         self._most_activities = most_activities
+        self._traces = turn_traces()
         self._queued: deque[tuple[ActivityItem, Session]] = deque()
         self._activities: set[asyncio.Future[None]] = set()
         self._turns: set[asyncio.Future[None]] = set()
@@ -94,6 +96,7 @@ class Dispatcher:
 
     def _answer(self, item: TurnItem) -> pb.WorkflowResponse:
         self._watchdog.enter(item.instance_id)
+        trace = None if self._traces is None else self._traces.enter(item)
         try:
             output = run_turn(
                 item.instance_id, item.past, item.new, self._registry, self._converter, self._parked, item.cached
@@ -123,6 +126,8 @@ class Dispatcher:
                 completionToken=item.token,
             )
         finally:
+            if trace is not None:
+                leave(trace)
             self._watchdog.leave()
 
     def _start(self, item: ActivityItem, session: Session) -> None:
