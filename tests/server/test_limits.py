@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from dapr_workflow_sdk.engine.server import Limits
 from dapr_workflow_sdk.engine.server.checks import check, read
 from dapr_workflow_sdk.engine.server.limits import longest_text
 from dapr_workflow_sdk.errors import InvalidOperationError, TaskHubError
+from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import NEVER, text_of
 from tests.server.support import call, refused, wire
@@ -211,6 +213,24 @@ def _refused_soon(channel: Any, request: Any) -> bool:
         failed: Any = error
         return failed.code() is CODE.RESOURCE_EXHAUSTED
     return False
+
+
+def test_a_burst_of_calls_is_answered_when_the_engine_comes_to_it(engine: EmbeddedEngine) -> None:
+    async def be_busy(until: threading.Event) -> None:
+        until.wait(10)
+
+    until = threading.Event()
+    with engine.serve() as served, new_channel(served.grpc_port) as channel:
+        call(channel, "Hello")
+        busy = threading.Thread(target=PORTAL.call, args=(be_busy, until))
+        busy.start()
+        stub = channel.unary_unary("/TaskHubSidecarService/Hello")
+        try:
+            calls = [stub.future(b"", timeout=30) for _ in range(4000)]
+        finally:
+            until.set()
+            busy.join()
+        assert {each.code() for each in calls} == {CODE.OK}
 
 
 def test_an_http_client_that_leaves_gives_its_place_back(ports: tuple[int, int], channel: Any) -> None:

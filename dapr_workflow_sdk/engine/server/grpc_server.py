@@ -24,6 +24,7 @@ from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.errors import RuntimeStateError, TaskHubError
 from dapr_workflow_sdk.taskhub.failures import unavailable
 from dapr_workflow_sdk.taskhub.port import Milestone
+from dapr_workflow_sdk.taskhub.trace_context import from_headers
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
@@ -76,13 +77,18 @@ class GrpcServer:
             RuntimeStateError: The port is taken.
         """
         limits = self._limits
+        most_calls = 2 * (limits.worker_streams + limits.waiting_calls)
         options = [
             *_OPTIONS,
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_metadata_size", limits.header_bytes),
             ("grpc.absolute_max_metadata_size", limits.header_bytes),
             # Calls beyond it would wait in the caller and nobody would say why, so it is above the limits that do.
-            ("grpc.max_concurrent_streams", 2 * (limits.worker_streams + limits.waiting_calls)),
+            ("grpc.max_concurrent_streams", most_calls),
+            # By itself gRPC keeps 1000 calls that the loop has not come to yet, and cancels some of what comes beyond
+            # them, without a reason that a caller could be told.
+            ("grpc.server.max_pending_requests", most_calls),
+            ("grpc.server.max_pending_requests_hard_limit", most_calls),
         ]
         interceptors = [_TokenCheck(self._access)] if self._access.api_token else []
         server = grpc.aio.server(options=options, interceptors=interceptors)
@@ -169,6 +175,8 @@ class GrpcServer:
         async def handle(data: bytes, context: _Context) -> Any:
             try:
                 request = read(method.request, data, self._limits)
+                if isinstance(request, pb.CreateInstanceRequest):
+                    _join_trace(request, context)
                 return await serve(self._hub_for(context, request), request)
             except TaskHubError as error:
                 code, details = error.code(), error.details()
@@ -425,6 +433,16 @@ def _is_worth_telling(record: logging.LogRecord) -> bool:
 def _look_at(done: asyncio.Future[None]) -> None:
     if not done.cancelled():
         done.exception()
+
+
+def _join_trace(request: pb.CreateInstanceRequest, context: _Context) -> None:
+    """Clients that are instrumented for gRPC, and know nothing else of traces, send theirs in the metadata."""
+    if request.HasField("parentTraceContext"):
+        return
+    metadata: Any = context.invocation_metadata() or ()
+    found = from_headers((key, value) for key, value in metadata if isinstance(value, str))
+    if found is not None:
+        request.parentTraceContext.CopyFrom(found)
 
 
 def _short(details: str) -> str:
