@@ -10,17 +10,41 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dapr_workflow_sdk.testing.activity_environment import ActivityEnvironment as ActivityEnvironment
+    from dapr_workflow_sdk.testing.activity_environment import Heartbeat as Heartbeat
+    from dapr_workflow_sdk.testing.async_environment import AsyncWorkflowEnvironment as AsyncWorkflowEnvironment
+    from dapr_workflow_sdk.testing.environment import WorkflowEnvironment as WorkflowEnvironment
+    from dapr_workflow_sdk.testing.runs import RunCall as RunCall
+    from dapr_workflow_sdk.testing.runs import WorkflowRun as WorkflowRun
     from dapr_workflow_sdk.testing.stand_ins import ActivityCall as ActivityCall
     from dapr_workflow_sdk.testing.stand_ins import ActivityStandIn as ActivityStandIn
+    from dapr_workflow_sdk.testing.waits import Wait as Wait
+    from dapr_workflow_sdk.testing.waits import WorkflowStuckError as WorkflowStuckError
 
 # The module each name lives in.
 _HOMES = {
     "ActivityCall": "stand_ins",
+    "ActivityEnvironment": "activity_environment",
     "ActivityStandIn": "stand_ins",
+    "AsyncWorkflowEnvironment": "async_environment",
+    "Heartbeat": "activity_environment",
+    "RunCall": "runs",
+    "Wait": "waits",
+    "WorkflowEnvironment": "environment",
+    "WorkflowRun": "runs",
+    "WorkflowStuckError": "waits",
 }
 __all__ = [
     "ActivityCall",
+    "ActivityEnvironment",
     "ActivityStandIn",
+    "AsyncWorkflowEnvironment",
+    "Heartbeat",
+    "RunCall",
+    "Wait",
+    "WorkflowEnvironment",
+    "WorkflowRun",
+    "WorkflowStuckError",
 ]
 
 

@@ -85,7 +85,7 @@ class ActivityStandIn(Generic[R]):
             value: What the activity returns.
             times: For how many calls; for all, and instead of everything set before, by default.
         """
-        return self._set(lambda ctx, value_in: value, times)
+        return self._set(lambda *_: value, times)
 
     def raises(self, error: BaseException | type[BaseException], *, times: int | None = None) -> Self:
         """Raises an error from now on, or for the next `times` calls. A retry policy sees it like any other.
@@ -100,7 +100,7 @@ class ActivityStandIn(Generic[R]):
         if not isinstance(error, BaseException) and not (inspect.isclass(error) and issubclass(error, BaseException)):
             raise TypeError(f"raises() takes an exception, not {error!r}.")
 
-        def fail(ctx: WorkflowActivityContext, value: Any) -> Any:
+        def fail(*_: Any) -> Any:
             raise error.with_traceback(None) if isinstance(error, BaseException) else error
 
         return self._set(fail, times)
@@ -119,9 +119,9 @@ class ActivityStandIn(Generic[R]):
         if isinstance(effect, BaseException) or (inspect.isclass(effect) and issubclass(effect, BaseException)):
             return self.raises(effect)
         if callable(effect):
-            if define("activity", effect, self.name).takes_input:
-                return self._set(effect, None)
-            return self._set(lambda ctx, value: effect(ctx), None)
+            takes_input = define("activity", effect, self.name).takes_input
+            function: Callable[..., Any] = effect
+            return self._set(function if takes_input else lambda ctx, _: function(ctx), None)
         outcomes = list(effect)
         self._set(self._exhausted(len(outcomes)), None)
         for outcome in outcomes:
@@ -156,7 +156,7 @@ class ActivityStandIn(Generic[R]):
         return self
 
     def _exhausted(self, known: int) -> Effect:
-        def fail(ctx: WorkflowActivityContext, value: Any) -> Any:
+        def fail(*_: Any) -> Any:
             raise NonRetryableError(
                 f"The stand-in of activity {self.name!r} has an outcome for {_times(known)}, and was called once more."
             )
