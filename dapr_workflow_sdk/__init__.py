@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from dapr_workflow_sdk.authoring.definitions import activity, workflow
     from dapr_workflow_sdk.authoring.retry import RetryPolicy
     from dapr_workflow_sdk.authoring.tasks import Task, WhenAllTask, WhenAnyTask, when_all, when_any
+    from dapr_workflow_sdk.client.history import (
+        UNSET,
+        WorkflowHistoryEvent,
+        WorkflowHistoryEventType,
+        WorkflowInstanceIdPage,
+    )
     from dapr_workflow_sdk.client.state import WorkflowState, WorkflowStatus
     from dapr_workflow_sdk.client.workflow_client import WorkflowClient
     from dapr_workflow_sdk.client.workflow_client import WorkflowClient as DaprWorkflowClient
@@ -72,6 +78,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "TaskFailedError": ("errors", ""),
     "TaskHubError": ("errors", ""),
     "TaskHubUnavailableError": ("errors", ""),
+    "UNSET": ("client.history", ""),
     "VirtualClock": ("engine.clock", ""),
     "WhenAllTask": ("authoring.tasks", ""),
     "WhenAnyTask": ("authoring.tasks", ""),
@@ -81,6 +88,9 @@ _HOMES: dict[str, tuple[str, str]] = {
     "WorkflowContext": ("authoring.context", "DaprWorkflowContext"),
     "WorkflowError": ("errors", ""),
     "WorkflowFailedError": ("errors", ""),
+    "WorkflowHistoryEvent": ("client.history", ""),
+    "WorkflowHistoryEventType": ("client.history", ""),
+    "WorkflowInstanceIdPage": ("client.history", ""),
     "WorkflowNotFinishedError": ("errors", ""),
     "WorkflowNotFoundError": ("errors", ""),
     "WorkflowNotRegisteredError": ("errors", ""),
@@ -95,6 +105,7 @@ _HOMES: dict[str, tuple[str, str]] = {
 }
 
 __all__ = [
+    "UNSET",
     "ActivityNotRegisteredError",
     "AuthoringError",
     "Converter",
@@ -125,6 +136,9 @@ __all__ = [
     "WorkflowContext",
     "WorkflowError",
     "WorkflowFailedError",
+    "WorkflowHistoryEvent",
+    "WorkflowHistoryEventType",
+    "WorkflowInstanceIdPage",
     "WorkflowNotFinishedError",
     "WorkflowNotFoundError",
     "WorkflowNotRegisteredError",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from dapr_workflow_sdk.client.history import WorkflowHistoryEvent, WorkflowInstanceIdPage, read_event
 from dapr_workflow_sdk.client.requests import Requests
 from dapr_workflow_sdk.client.state import WorkflowState, read_state
 from dapr_workflow_sdk.converter import Converter
@@ -72,6 +73,22 @@ class ClientOperations:
     async def purge(self, instance_id: str, recursive: bool) -> int:
         """Removes an instance."""
         return await self._hub.purge(self._requests.purge(instance_id, recursive))
+
+    async def list_ids(self, page_size: int | None, continuation_token: str | None) -> WorkflowInstanceIdPage:
+        """Reads a page of the list of instances."""
+        page = await self._hub.list_ids(self._requests.list_ids(page_size, continuation_token))
+        token = page.continuationToken if page.HasField("continuationToken") else None
+        return WorkflowInstanceIdPage(list(page.instanceIds), token or None)
+
+    async def history(self, instance_id: str) -> list[WorkflowHistoryEvent]:
+        """Reads a history."""
+        return [read_event(event) for event in await self._hub.history(instance_id)]
+
+    async def rerun(
+        self, instance_id: str, event_id: int, new_instance_id: str | None, value: Any, new_child_id: str | None
+    ) -> str:
+        """Runs an instance again from an event."""
+        return await self._hub.rerun(self._requests.rerun(instance_id, event_id, new_instance_id, value, new_child_id))
 
     async def aclose(self) -> None:
         """Closes the task hub."""

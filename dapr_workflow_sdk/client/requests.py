@@ -10,12 +10,16 @@ from typing import Any
 from google.protobuf.wrappers_pb2 import StringValue
 
 from dapr_workflow_sdk.authoring.definitions import name_of
+from dapr_workflow_sdk.client.history import UNSET
 from dapr_workflow_sdk.converter import Converter
 from dapr_workflow_sdk.errors import PayloadError
 from dapr_workflow_sdk.taskhub.failures import invalid
 from dapr_workflow_sdk.taskhub.trace_context import active_context
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import timestamp_of
+
+# Numbers that 32 bits hold.
+_HIGHEST = 2**32 - 1
 
 
 class Requests:
@@ -63,6 +67,38 @@ class Requests:
             output=self._payload(output, "The output of a terminated workflow"),
             recursive=recursive,
         )
+
+    def list_ids(self, page_size: int | None, continuation_token: str | None) -> pb.ListInstanceIDsRequest:
+        """A request for a page of ids."""
+        if page_size is not None and not 0 < page_size <= _HIGHEST:
+            raise ValueError(f"A page has from 1 to {_HIGHEST} ids, not {page_size}.")
+        return pb.ListInstanceIDsRequest(pageSize=page_size, continuationToken=continuation_token)
+
+    def rerun(
+        self, instance_id: str, event_id: int, new_instance_id: str | None, value: Any, new_child_id: str | None
+    ) -> pb.RerunWorkflowFromEventRequest:
+        """A request to run a finished instance again from an event."""
+        if not 0 <= event_id <= _HIGHEST:
+            raise ValueError(
+                f"An instance can run again from the event of a call, whose number is from 0 to {_HIGHEST}; {event_id} "
+                "is none."
+            )
+        if new_instance_id is not None:
+            check_instance_id(new_instance_id)
+        if new_child_id is not None:
+            check_instance_id(new_child_id)
+        request = pb.RerunWorkflowFromEventRequest(
+            sourceInstanceID=instance_id,
+            eventID=event_id,
+            newInstanceID=new_instance_id,
+            newChildWorkflowInstanceID=new_child_id,
+        )
+        if value is not UNSET:
+            request.overwriteInput = True
+            payload = self._payload(value, f"The new input of event {event_id}")
+            if payload is not None:
+                request.input.CopyFrom(payload)
+        return request
 
     def purge(self, instance_id: str, recursive: bool) -> pb.PurgeInstancesRequest:
         """A request to remove an instance."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
 from typing_extensions import Self
 
+from dapr_workflow_sdk.client.history import UNSET, WorkflowHistoryEvent, WorkflowInstanceIdPage
 from dapr_workflow_sdk.client.operations import ClientOperations
 from dapr_workflow_sdk.client.state import WorkflowState
 from dapr_workflow_sdk.converter import Converter, JsonConverter
@@ -188,6 +189,75 @@ class WorkflowClient:
             WorkflowNotFinishedError: It still runs.
         """
         return self._call(self._operations.purge, instance_id, recursive)
+
+    def list_workflow_instance_ids(
+        self, *, page_size: int | None = None, continuation_token: str | None = None
+    ) -> WorkflowInstanceIdPage:
+        """A page of the ids of all instances of the app, finished ones included.
+
+        Args:
+            page_size: How many ids to bring at most; the task hub decides by default.
+            continuation_token: Of the page before; the first page by default.
+
+        Raises:
+            ValueError: `page_size` is less than 1.
+            TaskHubError: The sidecar is older than 1.17, or its state store cannot list keys.
+        """
+        return self._call(self._operations.list_ids, page_size, continuation_token)
+
+    def iter_workflow_instance_ids(self, *, page_size: int = 1024) -> Iterator[str]:
+        """The ids of all instances of the app; pages are brought as they are needed.
+
+        Args:
+            page_size: How many ids to bring at a time.
+        """
+        token: str | None = None
+        while True:
+            page = self.list_workflow_instance_ids(page_size=page_size, continuation_token=token)
+            yield from page.instance_ids
+            token = page.continuation_token
+            if token is None:
+                return
+
+    def get_workflow_history(self, instance_id: str) -> list[WorkflowHistoryEvent]:
+        """What has happened to an instance since it was started, or last continued as new, oldest first.
+
+        Raises:
+            TaskHubError: The sidecar is older than 1.17.
+        """
+        return self._call(self._operations.history, instance_id)
+
+    def rerun_workflow_from_event(
+        self,
+        instance_id: str,
+        event_id: int,
+        *,
+        new_instance_id: str | None = None,
+        input: Any = UNSET,
+        new_child_workflow_instance_id: str | None = None,
+    ) -> str:
+        """Starts a new instance with the history of a finished one up to a call, which is made again.
+
+        Args:
+            instance_id: Id of the finished instance, which stays as it is.
+            event_id: Number of the call: `event_id` of an event of its history that `is_rerunnable`.
+            new_instance_id: Id of the new instance; a new one by default.
+            input: What to call with; as before by default. A timer takes none.
+            new_child_workflow_instance_id: Id of the child workflow, if the call starts one.
+
+        Returns:
+            The id of the new instance.
+
+        Raises:
+            ValueError: `event_id` is no number of a call.
+            InvalidOperationError: The instance still runs or is a child workflow, or the call does not take what is
+                given.
+            WorkflowNotFoundError: There is no such instance, or no such call in its history.
+            WorkflowAlreadyExistsError: `new_instance_id` is taken.
+        """
+        return self._call(
+            self._operations.rerun, instance_id, event_id, new_instance_id, input, new_child_workflow_instance_id
+        )
 
     def close(self) -> None:
         """Closes the connection. Closing twice does nothing."""
