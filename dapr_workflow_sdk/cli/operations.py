@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-import uuid
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any
@@ -24,6 +23,7 @@ from dapr_workflow_sdk.client.timeline import read_story
 from dapr_workflow_sdk.client.wording import span
 from dapr_workflow_sdk.errors import WorkflowError
 from dapr_workflow_sdk.portal import PORTAL
+from dapr_workflow_sdk.taskhub.identifiers import new_instance_id
 from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_of
@@ -61,7 +61,7 @@ def start(
     if instance_id is not None:
         check_instance_id(instance_id)
     request = pb.CreateInstanceRequest(
-        instanceId=instance_id or uuid.uuid4().hex,
+        instanceId=instance_id or new_instance_id(),
         name=name,
         input=text_of(read_payload(payload, "--input")),
         scheduledStartTimestamp=None if at is None else timestamp_of(parse_moment(at)),

@@ -60,8 +60,9 @@ class WorkflowHistoryEventType(Enum):
     WORKFLOW_COMPLETED = "workflowCompleted"
 
     @classmethod
-    def _missing_(cls, _value: object) -> WorkflowHistoryEventType:
+    def _missing_(cls, value: object) -> WorkflowHistoryEventType:
         # A newer task hub may record more than this version knows.
+        del value
         return cls.UNKNOWN
 
 

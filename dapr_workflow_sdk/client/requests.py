@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from dapr_workflow_sdk.client.history import UNSET
 from dapr_workflow_sdk.converter import Converter
 from dapr_workflow_sdk.errors import PayloadError
 from dapr_workflow_sdk.taskhub.failures import invalid
+from dapr_workflow_sdk.taskhub.identifiers import new_instance_id
 from dapr_workflow_sdk.taskhub.trace_context import active_context
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import timestamp_of
@@ -45,7 +45,7 @@ class Requests:
         if instance_id is not None:
             check_instance_id(instance_id)
         return pb.CreateInstanceRequest(
-            instanceId=uuid.uuid4().hex if instance_id is None else instance_id,
+            instanceId=new_instance_id() if instance_id is None else instance_id,
             name=name,
             input=self._payload(value, f"The input of workflow {name!r}"),
             scheduledStartTimestamp=None if start_at is None else timestamp_of(start_at),

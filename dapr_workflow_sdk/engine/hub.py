@@ -7,7 +7,6 @@ store and the clock.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from dapr_workflow_sdk.taskhub.failures import (
     stalled,
     unavailable,
 )
+from dapr_workflow_sdk.taskhub.identifiers import new_instance_id, with_dashes
 from dapr_workflow_sdk.taskhub.port import Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES, nanoseconds, timestamp_from_ns
@@ -180,7 +180,7 @@ class EngineHub:
         return runner.spans
 
     async def _start(self, request: pb.CreateInstanceRequest) -> str:
-        instance_id = request.instanceId or str(uuid.uuid4())
+        instance_id = request.instanceId or with_dashes(new_instance_id())
         if request.instanceId and not await self._make_way(request):
             return instance_id
         now = self._clock.now()
@@ -426,7 +426,7 @@ class EngineHub:
         source_id = request.sourceInstanceID
         if not source_id:
             raise invalid("rerun workflow source instance ID is required")
-        new_id = request.newInstanceID or str(uuid.uuid4())
+        new_id = request.newInstanceID or with_dashes(new_instance_id())
         if new_id == source_id:
             raise invalid("rerun workflow instance ID must be different from the original instance ID")
         source = self._runner.find(self._key(source_id), remember=False)

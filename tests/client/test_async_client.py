@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from dapr_workflow_sdk import RuntimeStateError, TaskHubUnavailableError, WorkflowClient, WorkflowContext, WorkflowStatus, aio
+from dapr_workflow_sdk import (
+    RuntimeStateError,
+    TaskHubUnavailableError,
+    WorkflowClient,
+    WorkflowContext,
+    WorkflowStatus,
+    aio,
+)
 from tests.client.test_histories import Type, charge, note, order
 from tests.worker.support import Place, eventually, on_loop
 
