@@ -8,15 +8,7 @@ from types import FrameType
 from typing import Any
 
 from dapr_workflow_sdk.authoring import tasks
-from dapr_workflow_sdk.replay.calls import Call, Place
-from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-
-_CHANGED = (
-    "The code has changed since this instance started, or decides by something that differs between runs (the "
-    "clock, random numbers, the environment). Let instances finish on the code they started with, or start this one "
-    "again."
-)
-
+from dapr_workflow_sdk.replay.calls import Place
 
 _NOT_OF_AUTHORS = (str(Path(os.__file__).parent), str(Path(tasks.__file__)))
 
@@ -39,42 +31,6 @@ def waiting_place(running: Any) -> Place | None:
 def at(place: Place | None) -> str:
     """A place as "file:line"."""
     return "an unknown line" if place is None else f"{place[0]}:{place[1]}"
-
-
-def history_call(event: pb.HistoryEvent) -> str:
-    """What a confirming history event records, in the words of workflow code."""
-    kind = event.WhichOneof("eventType")
-    if kind == "taskScheduled":
-        return f"a call of activity {event.taskScheduled.name!r}"
-    if kind == "childWorkflowInstanceCreated":
-        return f"a call of child workflow {event.childWorkflowInstanceCreated.name!r}"
-    if kind == "timerCreated":
-        origin = event.timerCreated.WhichOneof("origin")
-        if origin == "externalEvent":
-            return f"the timer of a wait for event {event.timerCreated.externalEvent.name!r}"
-        return "a timer"
-    return str(kind)
-
-
-def mismatch(
-    workflow: str,
-    instance_id: str,
-    event: pb.HistoryEvent,
-    found: Call | None,
-    place: Place | None,
-    *,
-    ending: str | None,
-) -> str:
-    """Why a recorded call and the code do not fit."""
-    expected = f"call {event.eventId} of its history is {history_call(event)}"
-    if found is not None:
-        actual = f"the code now makes {found.label} there, at {at(found.place)}"
-    elif ending is not None:
-        actual = f"the code now {ending} before it"
-    else:
-        actual = f"the code now makes no such call and waits at {at(place)}"
-    who = f"Workflow {workflow!r}, instance {instance_id!r}"
-    return f"{who}, no longer matches its history: {expected}, but {actual}. {_CHANGED}"
 
 
 def not_a_task(workflow: str, instance_id: str, value: Any, place: Place | None, *, awaited: bool) -> str:

@@ -25,7 +25,6 @@ from dapr_workflow_sdk.converter.arguments import read_arguments
 from dapr_workflow_sdk.errors import (
     AuthoringError,
     FailureDetails,
-    NonDeterminismError,
     PayloadError,
     RegistrationError,
     TaskFailedError,
@@ -45,9 +44,10 @@ from dapr_workflow_sdk.replay.calls import (
 )
 from dapr_workflow_sdk.replay.code import Code, End, NotATask, Returned
 from dapr_workflow_sdk.replay.events import ExternalEvents
-from dapr_workflow_sdk.replay.explanation import mismatch, not_a_task
+from dapr_workflow_sdk.replay.explanation import not_a_task
 from dapr_workflow_sdk.replay.ledger import Ledger, Settle
 from dapr_workflow_sdk.replay.outcome import Outcome
+from dapr_workflow_sdk.replay.parting import PartingError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import (
     EPOCH,
@@ -312,10 +312,8 @@ class Instance:
         """History records a call: it must be the one the code made under this number."""
         if self._ledger.confirm(event.eventId, confirmed_by, name):
             return
-        found = self._ledger.unconfirmed.get(event.eventId)
-        raise NonDeterminismError(
-            mismatch(self.workflow_name, self.instance_id, event, found, self._code.place, ending=self._ending())
-        )
+        who = f"Workflow {self.workflow_name!r}, instance {self.instance_id!r}"
+        raise PartingError(who, event, self._ledger.pending(), self._code.place, self._ending())
 
     def _ending(self) -> str | None:
         if self.outcome is None:

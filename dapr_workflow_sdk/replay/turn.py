@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.converter import Converter
@@ -11,7 +12,11 @@ from dapr_workflow_sdk.errors import NonDeterminismError
 from dapr_workflow_sdk.replay.instance import Instance
 from dapr_workflow_sdk.replay.outcome import Outcome
 from dapr_workflow_sdk.replay.parked import ParkedInstances
+from dapr_workflow_sdk.replay.parting import PartingError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+if TYPE_CHECKING:
+    from dapr_workflow_sdk.replay.mismatch import Mismatch
 
 
 @dataclass(slots=True)
@@ -25,6 +30,7 @@ class TurnOutput:
         workflow_name: Name of the workflow, for logs.
         notices: What should be written to a log.
         replayed: How many events of the past were gone through.
+        mismatch: Why the code does not match the history, if it does not; the outcome is a failure that says so.
     """
 
     actions: list[pb.WorkflowAction]
@@ -33,6 +39,7 @@ class TurnOutput:
     workflow_name: str
     notices: list[str] = field(default_factory=list[str])
     replayed: int = 0
+    mismatch: Mismatch | None = None
 
 
 class HistoryGapError(Exception):
@@ -72,6 +79,7 @@ def run_turn(
     else:
         instance, unseen = resumed
     mismatched = False
+    mismatch: Mismatch | None = None
     try:
         instance.is_replaying = True
         feed = instance.feed
@@ -80,9 +88,12 @@ def run_turn(
         instance.is_replaying = False
         for event in new:
             feed(event)
-    except NonDeterminismError as error:
+    except PartingError as parting:
+        from dapr_workflow_sdk.replay.mismatch import explained
+
+        mismatch = explained(parting, instance, [*past, *new], registry, converter, cached)
         mismatched = True
-        instance.fail(error)
+        instance.fail(NonDeterminismError(str(mismatch)))
     notices, instance.notices = instance.notices, []
     try:
         actions = instance.actions()
@@ -98,6 +109,7 @@ def run_turn(
         workflow_name=instance.workflow_name,
         notices=notices,
         replayed=len(unseen),
+        mismatch=mismatch,
     )
     if mismatched or instance.outcome is not None:
         instance.close()

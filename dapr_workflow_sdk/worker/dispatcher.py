@@ -44,6 +44,7 @@ class Dispatcher:
         parked: ParkedInstances,
         watchdog: TurnWatchdog,
         most_activities: int,
+        stalls: bool = True,
     ) -> None:
         """Ties the parts of a worker together; see `WorkflowRuntime` for what the numbers mean."""
         self._hub = hub
@@ -53,6 +54,7 @@ class Dispatcher:
         self._parked = parked
         self._watchdog = watchdog
         self._most_activities = most_activities
+        self._stalls = stalls
         self._traces = turn_traces()
         self._queued: deque[tuple[ActivityItem, Session]] = deque()
         self._activities: set[asyncio.Future[None]] = set()
@@ -119,12 +121,18 @@ class Dispatcher:
                 logger.warning("%s %s: %s", output.workflow_name, item.instance_id, notice)
             if output.outcome is not None and output.outcome.failure is not None:
                 logger.info("%s %s failed: %s", output.workflow_name, item.instance_id, output.outcome.failure)
-            return pb.WorkflowResponse(
+            response = pb.WorkflowResponse(
                 instanceId=item.instance_id,
                 actions=output.actions,
                 customStatus=text_of(output.custom_status),
                 completionToken=item.token,
             )
+            if output.mismatch is not None:
+                logger.error("%s", output.mismatch)
+                if self._stalls:
+                    # A task hub that does not know the field carries out the actions: the instance fails.
+                    response.historyMismatch = str(output.mismatch)
+            return response
         finally:
             if trace is not None:
                 leave(trace)

@@ -10,7 +10,7 @@ import socket
 import uuid
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from typing_extensions import Self
 
@@ -63,6 +63,7 @@ class WorkflowRuntime:
         maximum_concurrent_orchestration_work_items: int | None = None,
         maximum_thread_pool_workers: int | None = None,
         max_parked_instances: int | None = None,
+        on_nondeterminism: Literal["stall", "fail"] | None = None,
         worker_ready_timeout: float = 30.0,
         shutdown_timeout: float = 10.0,
     ) -> None:
@@ -82,11 +83,15 @@ class WorkflowRuntime:
                 activities may run, by default.
             max_parked_instances: How many waiting instances stay in memory, so that their next turn need not replay
                 their history; 1000 by default, 0 for none.
+            on_nondeterminism: What becomes of an instance whose history the code does not match. With "stall", which is
+                the default, it stands still with the explanation as its reason, and goes on when a worker connects
+                whose code matches; with "fail" it ends. A Dapr sidecar cannot let it stall, so there it fails.
             worker_ready_timeout: Seconds that `start` waits for the task hub.
             shutdown_timeout: Seconds that `shutdown` waits for running activities.
 
         Raises:
-            ValueError: A number is too small, or both `engine` and an address are given.
+            ValueError: A number is too small, both `engine` and an address are given, or `on_nondeterminism` is none of
+                its values.
         """
         self._converter = converter or JsonConverter()
         self._registry = Registry()
@@ -102,6 +107,9 @@ class WorkflowRuntime:
         )
         self._threads = _positive("maximum_thread_pool_workers", maximum_thread_pool_workers, self._activities)
         self._parked = _PARKED if max_parked_instances is None else max_parked_instances
+        if on_nondeterminism not in (None, "stall", "fail"):
+            raise ValueError(f'on_nondeterminism must be "stall" or "fail", not {on_nondeterminism!r}.')
+        self._on_nondeterminism = on_nondeterminism
         self._ready_timeout = worker_ready_timeout
         self._shutdown_timeout = shutdown_timeout
         self._running: _Running | None = None
@@ -218,6 +226,7 @@ class WorkflowRuntime:
             ParkedInstances(self._parked),
             watchdog,
             self._activities,
+            stalls=self._on_nondeterminism != "fail",
         )
         offer = WorkerOffer(
             turns=self._turns,
@@ -236,6 +245,12 @@ class WorkflowRuntime:
             if running.connecting.cancelled():
                 raise RuntimeStateError("This WorkflowRuntime was shut down while it was starting.")
             running.connecting.result()
+            if self._on_nondeterminism == "stall" and not (await hub.capabilities()).extensions:
+                logger.warning(
+                    "%s cannot let an instance stall whose history the code does not match: it fails there, whatever "
+                    "on_nondeterminism says.",
+                    hub.description,
+                )
             running.task = asyncio.get_running_loop().create_task(poller.run())
             running.listening = asyncio.get_running_loop().create_task(links.listen())
             if not await self._wait_ready(self._ready_timeout):

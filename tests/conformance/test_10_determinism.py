@@ -111,7 +111,8 @@ def test_117_code_that_makes_more_calls_at_its_end_does_not_fail() -> None:
     assert h.asked(output) == [(2, "scheduleTask")]
 
 
-def test_117_an_instance_whose_code_changed_fails_and_says_why(hub: Hub) -> None:
+def _changing(hub: Hub) -> tuple[Callable[..., Run], threading.Event]:
+    """A workflow that calls another activity once the event is set."""
     changed = threading.Event()
 
     @hub.activity
@@ -123,24 +124,50 @@ def test_117_an_instance_whose_code_changed_fails_and_says_why(hub: Hub) -> None
     def code(ctx: WorkflowContext) -> Run:
         yield ctx.call_activity(after if changed.is_set() else before)
         ctx.set_custom_status("waiting")
-        yield ctx.wait_for_external_event("go")
+        return (yield ctx.wait_for_external_event("go"))
 
     @hub.workflow
     def subject(ctx: WorkflowContext) -> Run:
         # What another function returns is never kept between turns, so every turn replays.
         return code(ctx)
 
-    instance_id = hub.start(subject)
-    hub.eventually(lambda: hub.state(instance_id).serialized_custom_status, "it waits for the event")
-    changed.set()
-    hub.client.raise_workflow_event(instance_id, "go")
-    state = hub.finish(instance_id)
+    return subject, changed
+
+
+def _assert_explained(text: str, instance_id: str) -> None:
+    for part in (instance_id, "call 1 of its history", "before-", "after-", __file__, "Likely cause:", "What to do:"):
+        assert part in text, text
+
+
+def test_117_an_instance_whose_code_changed_fails_and_says_why(own: OwnHub) -> None:
+    subject, changed = _changing(own)
+    with own.new_runtime(on_nondeterminism="fail"):
+        instance_id = own.start(subject)
+        own.eventually(lambda: own.state(instance_id).serialized_custom_status, "it waits for the event")
+        changed.set()
+        own.client.raise_workflow_event(instance_id, "go")
+        state = own.finish(instance_id)
     assert state.runtime_status is WorkflowStatus.FAILED
     assert state.failure_details is not None
     assert state.failure_details.error_type == "NonDeterminismError"
-    message = state.failure_details.message
-    for part in (instance_id, "call 1 of its history", "before-", "after-", __file__):
-        assert part in message, message
+    _assert_explained(state.failure_details.message, instance_id)
+
+
+@pytest.mark.not_on("daprd", reason="it has no way to let an instance stall for this")
+def test_117_an_instance_whose_code_changed_stalls_until_the_code_is_back(own: OwnHub) -> None:
+    subject, changed = _changing(own)
+    with own.new_runtime():
+        instance_id = own.start(subject)
+        own.eventually(lambda: own.state(instance_id).serialized_custom_status, "it waits for the event")
+        changed.set()
+        own.client.raise_workflow_event(instance_id, "go", data="gone")
+        own.eventually(lambda: own.state(instance_id).runtime_status is WorkflowStatus.STALLED, "it stalls")
+    (stalled,) = [event.executionStalled for event in own.history(instance_id) if kind_of(event) == "executionStalled"]
+    assert stalled.reason == pb.STALLED_REASON_HISTORY_MISMATCH
+    _assert_explained(stalled.description, instance_id)
+    changed.clear()
+    with own.new_runtime():
+        assert own.finish(instance_id).serialized_output == '"gone"'
 
 
 # ---- 118 to 120: results that come twice, early, or for nobody ---------------------------------------------

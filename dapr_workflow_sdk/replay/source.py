@@ -1,0 +1,200 @@
+"""The calls that stand in the source of a workflow, read without running it.
+
+Only explanations use this: what is not found here is not claimed there.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from dapr_workflow_sdk.authoring.definitions import Kind, Registry
+from dapr_workflow_sdk.replay.steps import StepKind
+
+_METHODS: dict[str, StepKind] = {
+    "call_activity": StepKind.ACTIVITY,
+    "call_child_workflow": StepKind.CHILD,
+    "create_timer": StepKind.TIMER,
+    "wait_for_external_event": StepKind.WAIT,
+}
+_TARGETS: dict[StepKind, tuple[str, Kind]] = {
+    StepKind.ACTIVITY: ("activity", "activity"),
+    StepKind.CHILD: ("workflow", "workflow"),
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a branch.
+
+    Attributes:
+        branch: Which branch, by the line and the column where it begins.
+        side: Which of its sides.
+        line: Line of the condition.
+        condition: Its source.
+    """
+
+    branch: tuple[int, int]
+    side: str
+    line: int
+    condition: str
+
+
+@dataclass(frozen=True)
+class SourceCall:
+    """A call as it stands in the source.
+
+    Attributes:
+        kind: What is called.
+        names: What it may be called by; empty if that is only known when it runs.
+        line: Line of the call.
+        arms: The sides of branches it stands in, outermost first.
+        looped: Whether it stands in a loop.
+    """
+
+    kind: StepKind
+    names: frozenset[str]
+    line: int
+    arms: tuple[Arm, ...] = ()
+    looped: bool = False
+
+    def may_be(self, kind: StepKind, name: str) -> bool:
+        """Whether it may make this call."""
+        return self.kind is kind and (name in self.names or kind is StepKind.TIMER)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The calls of one function, in the order of their lines."""
+
+    file: str = ""
+    calls: tuple[SourceCall, ...] = field(default=())
+
+    def find(self, kind: StepKind, name: str) -> list[SourceCall]:
+        """Where this call stands."""
+        return [call for call in self.calls if call.may_be(kind, name)]
+
+
+def line_of(file: str, line: int) -> str:
+    """A line of source without its indentation; empty if it cannot be read."""
+    return linecache.getline(file, line).strip()
+
+
+def parting(one: SourceCall, other: SourceCall) -> Arm | None:
+    """The condition that decides between two calls, if they stand on two sides of one branch."""
+    for arm in one.arms:
+        for another in other.arms:
+            if arm.branch == another.branch and arm.side != another.side:
+                return arm
+    return None
+
+
+def read_source(function: Callable[..., Any], registry: Registry) -> Source:
+    """The calls that a workflow's function makes; none if its source cannot be read."""
+    inner = inspect.unwrap(getattr(function, "func", function))
+    code = getattr(inner, "__code__", None)
+    if code is None:
+        return Source()
+    try:
+        lines, first = inspect.getsourcelines(inner)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return Source()
+    reader = _Reader(inner, registry, first - 1)
+    found = list(reader.block(tree.body, (), looped=False))
+    return Source(code.co_filename, tuple(sorted(found, key=lambda call: call.line)))
+
+
+def _leaves(statements: list[ast.stmt]) -> bool:
+    return bool(statements) and isinstance(statements[-1], ast.Return | ast.Raise)
+
+
+class _Reader:
+    def __init__(self, function: Any, registry: Registry, before: int) -> None:
+        self._registry = registry
+        self._before = before
+        self._globals: dict[str, Any] = getattr(function, "__globals__", {})
+        self._cells: dict[str, Any] = {}
+        closure = getattr(function, "__closure__", None) or ()
+        for name, cell in zip(function.__code__.co_freevars, closure, strict=False):
+            try:
+                self._cells[name] = cell.cell_contents
+            except ValueError:
+                continue
+
+    def calls(self, node: ast.AST, arms: tuple[Arm, ...], *, looped: bool) -> Iterator[SourceCall]:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS:
+            yield from self._call(node, _METHODS[node.func.attr], arms, looped=looped)
+        looped = looped or isinstance(node, ast.For | ast.AsyncFor | ast.While | ast.comprehension | ast.ListComp)
+        for name, value in ast.iter_fields(node):
+            children: list[Any] = cast("Any", value) if isinstance(value, list) else [value]
+            if children and isinstance(children[0], ast.stmt):
+                yield from self.block(children, self._inside(node, name, 0, arms), looped=looped)
+                continue
+            for number, child in enumerate(children):
+                if isinstance(child, ast.AST):
+                    yield from self.calls(child, self._inside(node, name, number, arms), looped=looped)
+
+    def block(self, statements: list[ast.stmt], arms: tuple[Arm, ...], *, looped: bool) -> Iterator[SourceCall]:
+        for statement in statements:
+            yield from self.calls(statement, arms, looped=looped)
+            if isinstance(statement, ast.If):
+                # What follows a side that leaves the function stands on the other side.
+                if _leaves(statement.body):
+                    arms = self._inside(statement, "orelse", 0, arms)
+                elif _leaves(statement.orelse):
+                    arms = self._inside(statement, "body", 0, arms)
+
+    def _inside(self, node: ast.AST, name: str, number: int, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        if isinstance(node, ast.Match) and name == "cases":
+            side, decides = f"case {number}", node.subject
+        elif isinstance(node, ast.If | ast.IfExp) and name in ("body", "orelse"):
+            side, decides = name, node.test
+        else:
+            return arms
+        arm = Arm((node.lineno, node.col_offset), side, node.lineno + self._before, ast.unparse(decides))
+        return (*arms, arm)
+
+    def _call(self, node: ast.Call, kind: StepKind, arms: tuple[Arm, ...], *, looped: bool) -> Iterator[SourceCall]:
+        line = node.lineno + self._before
+        if kind is StepKind.TIMER:
+            yield SourceCall(kind, frozenset(), line, arms, looped)
+            return
+        keyword = _TARGETS[kind][0] if kind in _TARGETS else "name"
+        target = next((given.value for given in node.keywords if given.arg == keyword), None)
+        if node.args:
+            target = node.args[0]
+        if isinstance(target, ast.IfExp):
+            # The choice is made in the argument: each outcome is a call of its own.
+            for name in ("body", "orelse"):
+                names = self._names(getattr(target, name), kind)
+                yield SourceCall(kind, names, line, self._inside(target, name, 0, arms), looped)
+            return
+        yield SourceCall(kind, frozenset() if target is None else self._names(target, kind), line, arms, looped)
+
+    def _names(self, node: ast.expr, kind: StepKind) -> frozenset[str]:
+        value = self._value(node)
+        if isinstance(value, str):
+            return frozenset({value})
+        if value is None or kind not in _TARGETS or not callable(value):
+            return frozenset()
+        try:
+            return frozenset({self._registry.name_for(_TARGETS[kind][1], value)})
+        except Exception:  # noqa: BLE001 - an odd callable has no name to compare
+            return frozenset()
+
+    def _value(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return self._cells.get(node.id, self._globals.get(node.id))
+        if isinstance(node, ast.Attribute):
+            owner = self._value(node.value)
+            # Modules and classes are looked into; an object of the application might run code of its own.
+            return vars(owner).get(node.attr) if inspect.ismodule(owner) or inspect.isclass(owner) else None
+        return None

@@ -1,0 +1,101 @@
+"""A history replayed once more, with every call and every agreement written down.
+
+Turns keep no such list, because it would cost each of them; it is made when there is something to explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dapr_workflow_sdk.authoring.definitions import Registry
+from dapr_workflow_sdk.converter import Converter
+from dapr_workflow_sdk.replay.calls import Call
+from dapr_workflow_sdk.replay.instance import Instance
+from dapr_workflow_sdk.replay.ledger import Ledger
+from dapr_workflow_sdk.replay.parting import PartingError
+from dapr_workflow_sdk.replay.steps import Step, asked_step, recorded_step
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+
+class _Confirmed(dict[int, Call]):
+    """Remembers what was taken out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Call | None = None
+
+    def __delitem__(self, key: int) -> None:
+        self.last = self[key]
+        super().__delitem__(key)
+
+
+class TracingLedger(Ledger):
+    """A ledger that also keeps which calls history confirmed, in that order."""
+
+    __slots__ = ("confirmed",)
+
+    def __init__(self) -> None:
+        """Starts without calls."""
+        super().__init__()
+        self.unconfirmed = _Confirmed()
+        self.confirmed: list[Call] = []
+
+    def confirm(self, call_id: int, confirmed_by: str, name: str) -> bool:
+        """Confirms as a ledger does."""
+        agreed = super().confirm(call_id, confirmed_by, name)
+        last = self.unconfirmed.last if isinstance(self.unconfirmed, _Confirmed) else None
+        if agreed and last is not None:
+            self.confirmed.append(last)
+        return agreed
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A call that the history records and the code makes.
+
+    Attributes:
+        recorded: What the history has.
+        asked: What the code asks for.
+    """
+
+    recorded: Step
+    asked: Step
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What came of a replay.
+
+    Attributes:
+        instance: The run, as far as it got; it is closed.
+        agreements: Calls on which code and history agree.
+        parting: Where they part, if they do.
+    """
+
+    instance: Instance
+    agreements: list[Agreement] = field(default_factory=list[Agreement])
+    parting: PartingError | None = None
+
+
+def retrace(instance_id: str, events: Sequence[pb.HistoryEvent], registry: Registry, converter: Converter) -> Trace:
+    """Replays a whole history, or the beginning of one, from its first event."""
+    instance = Instance(instance_id, registry, converter)
+    ledger = TracingLedger()
+    instance._ledger = ledger
+    parting: PartingError | None = None
+    try:
+        for event in events:
+            instance.feed(event)
+    except PartingError as found:
+        parting = found
+    finally:
+        instance.close()
+    recorded: dict[Any, Step] = {}
+    for number, event in enumerate(events, 1):
+        step = recorded_step(event, number)
+        if step is not None:
+            recorded.setdefault(step.number, step)
+    agreements = [Agreement(recorded[call.id], asked_step(call)) for call in ledger.confirmed if call.id in recorded]
+    return Trace(instance, agreements, parting)
