@@ -147,7 +147,10 @@ class EngineSpans:
             if outcome.cancelled() or outcome.exception() is None:
                 self._guarded(self._tell_activity, run, event)
 
-        durable.add_done_callback(told)
+        if durable.done():
+            told(durable)
+        else:
+            durable.add_done_callback(told)
 
     def turn_over(
         self, row: InstanceRow, past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent], change: Change
