@@ -21,6 +21,7 @@ from dapr_workflow_sdk.taskhub.address import Address, AddressError
 from dapr_workflow_sdk.taskhub.exchange import MESSAGE_BYTES, WorkerExchange
 from dapr_workflow_sdk.taskhub.failures import of_call, unavailable
 from dapr_workflow_sdk.taskhub.port import ActivityItem, Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
+from dapr_workflow_sdk.taskhub.trace_context import to_headers
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES
@@ -127,12 +128,13 @@ class GrpcTaskHub:
         instance_id: str = "",
         *,
         timeout: float | None = _OPERATION_TIMEOUT,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> Any:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _RECONNECTING
         while True:
             try:
-                return await self._stub(method)(request, metadata=self._metadata(), timeout=timeout)
+                return await self._stub(method)(request, metadata=(*self._metadata(), *headers), timeout=timeout)
             except grpc.RpcError as error:
                 failure = of_call(error, operation, instance_id, self.description)
                 # A channel that has just lost its task hub refuses calls without trying; nothing was sent.
@@ -166,8 +168,10 @@ class GrpcTaskHub:
 
     async def start(self, request: pb.CreateInstanceRequest) -> str:
         """Starts an instance."""
+        # A sidecar of 1.16 takes the trace from the call alone.
+        headers = to_headers(request.parentTraceContext) if request.HasField("parentTraceContext") else ()
         response: pb.CreateInstanceResponse = await self._call(
-            methods.START, request, "start workflow", request.instanceId
+            methods.START, request, "start workflow", request.instanceId, headers=headers
         )
         return response.instanceId
 

@@ -24,6 +24,7 @@ from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.errors import RuntimeStateError, TaskHubError
 from dapr_workflow_sdk.taskhub.failures import unavailable
 from dapr_workflow_sdk.taskhub.port import Milestone
+from dapr_workflow_sdk.taskhub.trace_context import from_headers
 from dapr_workflow_sdk.taskhub.wire import methods
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
@@ -174,6 +175,8 @@ class GrpcServer:
         async def handle(data: bytes, context: _Context) -> Any:
             try:
                 request = read(method.request, data, self._limits)
+                if isinstance(request, pb.CreateInstanceRequest):
+                    _join_trace(request, context)
                 return await serve(self._hub_for(context, request), request)
             except TaskHubError as error:
                 code, details = error.code(), error.details()
@@ -430,6 +433,16 @@ def _is_worth_telling(record: logging.LogRecord) -> bool:
 def _look_at(done: asyncio.Future[None]) -> None:
     if not done.cancelled():
         done.exception()
+
+
+def _join_trace(request: pb.CreateInstanceRequest, context: _Context) -> None:
+    """Clients that are instrumented for gRPC, and know nothing else of traces, send theirs in the metadata."""
+    if request.HasField("parentTraceContext"):
+        return
+    metadata: Any = context.invocation_metadata() or ()
+    found = from_headers((key, value) for key, value in metadata if isinstance(value, str))
+    if found is not None:
+        request.parentTraceContext.CopyFrom(found)
 
 
 def _short(details: str) -> str:

@@ -27,6 +27,7 @@ from dapr_workflow_sdk.engine.server.limits import Limits, Places
 from dapr_workflow_sdk.engine.server.openapi import document
 from dapr_workflow_sdk.errors import InvalidOperationError, TaskHubError, WorkflowNotFoundError
 from dapr_workflow_sdk.taskhub.failures import invalid
+from dapr_workflow_sdk.taskhub.trace_context import from_headers
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.version import __version__
 
@@ -187,7 +188,10 @@ class _WorkflowApi:
         instance_id = _asked(request, "instanceID", "")
         _check_id(instance_id)
         asked = pb.CreateInstanceRequest(
-            instanceId=instance_id, name=_parameter(request, "name"), input=await _body(request)
+            instanceId=instance_id,
+            name=_parameter(request, "name"),
+            input=await _body(request),
+            parentTraceContext=from_headers(request.headers.items()),
         )
         check(asked, self._limits)
         return JSONResponse({"instanceID": await self._hub.start(asked)}, status_code=202)
