@@ -426,7 +426,8 @@ def test_123_a_commit_that_fails_in_the_middle_of_a_run_leaves_no_trace(
 
         @own.workflow
         def parent(ctx: WorkflowContext) -> Run:
-            results = [(yield ctx.call_activity(work, input=1))]
+            results = [(yield ctx.wait_for_external_event("begin"))]
+            results.append((yield ctx.call_activity(work, input=1)))
             results += yield when_all([ctx.call_activity(work, input=2), ctx.call_child_workflow(child)])
             yield ctx.create_timer(timedelta(milliseconds=1))
             ctx.set_custom_status("waiting")
@@ -437,12 +438,15 @@ def test_123_a_commit_that_fails_in_the_middle_of_a_run_leaves_no_trace(
             """Runs the workflow and returns the shapes of its history and that of its child."""
             instance_id = own.fresh("i")
             own.client.schedule_new_workflow(parent, instance_id=instance_id)
+            # From here on every commit counts, and none comes before this.
+            own.eventually(lambda: len(own.history(instance_id)) > 2, "it waits for its beginning")
             disk.doomed = instance_id
+            _raise_until_it_is_taken(own, instance_id, "begin", 0)
             own.eventually(lambda: own.state(instance_id).serialized_custom_status, "it waits")
-            _raise_until_it_is_taken(own, instance_id)
+            _raise_until_it_is_taken(own, instance_id, "go", 4)
             state = own.finish(instance_id)
-            assert state.serialized_output == "[1, 2, 3, 4]"
-            children.append(f"{instance_id}:0003")
+            assert state.serialized_output == "[0, 1, 2, 3, 4]"
+            children.append(f"{instance_id}:0004")
             return _shape(own, instance_id), _shape(own, children[-1])
 
         with own.runtime:
@@ -456,16 +460,16 @@ def test_123_a_commit_that_fails_in_the_middle_of_a_run_leaves_no_trace(
                     break
                 commits += 1
             # Turn by turn, with the child: each commit has failed once.
-            assert commits >= 6
+            assert commits >= 8
 
 
-def _raise_until_it_is_taken(hub: Hub, instance_id: str) -> None:
+def _raise_until_it_is_taken(hub: Hub, instance_id: str, name: str, data: int) -> None:
     """Raises an event once more if it could not be stored; the engine has told so, and nothing has happened."""
     try:
-        hub.client.raise_workflow_event(instance_id, "go", data=4)
+        hub.client.raise_workflow_event(instance_id, name, data=data)
     except TaskHubUnavailableError as error:
         assert "Input/output error" in str(error)
-        hub.client.raise_workflow_event(instance_id, "go", data=4)
+        hub.client.raise_workflow_event(instance_id, name, data=data)
 
 
 def _shape(hub: Hub, instance_id: str) -> list[tuple[str, int]]:
