@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         WorkflowNotRegisteredError,
         WorkflowStalledError,
     )
+    from dapr_workflow_sdk.linting.findings import WorkflowLintWarning
     from dapr_workflow_sdk.worker.runtime import WorkflowRuntime
 
 # Where each public name lives: module, and its name there if that differs.
@@ -91,6 +92,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "WorkflowHistoryEvent": ("client.history", ""),
     "WorkflowHistoryEventType": ("client.history", ""),
     "WorkflowInstanceIdPage": ("client.history", ""),
+    "WorkflowLintWarning": ("linting.findings", ""),
     "WorkflowNotFinishedError": ("errors", ""),
     "WorkflowNotFoundError": ("errors", ""),
     "WorkflowNotRegisteredError": ("errors", ""),
@@ -139,6 +141,7 @@ __all__ = [
     "WorkflowHistoryEvent",
     "WorkflowHistoryEventType",
     "WorkflowInstanceIdPage",
+    "WorkflowLintWarning",
     "WorkflowNotFinishedError",
     "WorkflowNotFoundError",
     "WorkflowNotRegisteredError",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from dapr_workflow_sdk.cli import databases, instances, operations, purging, recordings, watching
+from dapr_workflow_sdk.cli import check, databases, instances, operations, purging, recordings, watching
 
 _LOOK = "Look"
 _ACT = "Act"
 _FILE = "The engine's file"
+_CODE = "The program's code"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -28,6 +29,7 @@ def add_commands(app: typer.Typer) -> None:
         ("terminate", operations.terminate, _ACT),
         ("rerun", operations.rerun, _ACT),
         ("purge", purging.purge, _ACT),
+        ("check", check.check, _CODE),
         ("backup", databases.backup, _FILE),
         ("size", databases.size, _FILE),
         ("vacuum", databases.vacuum, _FILE),

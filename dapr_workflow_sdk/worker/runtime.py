@@ -10,7 +10,7 @@ import socket
 import uuid
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from typing_extensions import Self
 
@@ -27,6 +27,9 @@ from dapr_workflow_sdk.worker.links import ActivityLinks
 from dapr_workflow_sdk.worker.poller import Poller
 from dapr_workflow_sdk.worker.threads import ActivityThreads
 from dapr_workflow_sdk.worker.watchdog import TurnWatchdog
+
+if TYPE_CHECKING:
+    from dapr_workflow_sdk.linting.findings import Finding
 
 logger = logging.getLogger("dapr_workflow_sdk.worker")
 
@@ -66,6 +69,7 @@ class WorkflowRuntime:
         on_nondeterminism: Literal["stall", "fail"] | None = None,
         worker_ready_timeout: float = 30.0,
         shutdown_timeout: float = 10.0,
+        lint: bool = True,
     ) -> None:
         """Connects to nothing yet.
 
@@ -88,6 +92,8 @@ class WorkflowRuntime:
                 whose code matches; with "fail" it ends. A Dapr sidecar cannot let it stall, so there it fails.
             worker_ready_timeout: Seconds that `start` waits for the task hub.
             shutdown_timeout: Seconds that `shutdown` waits for running activities.
+            lint: Whether `start` warns of code in workflows that breaks on replay (`WorkflowLintWarning`). The
+                environment variable ``DAPR_WORKFLOW_LINT=off`` switches it off as well.
 
         Raises:
             ValueError: A number is too small, both `engine` and an address are given, or `on_nondeterminism` is none of
@@ -112,6 +118,7 @@ class WorkflowRuntime:
         self._on_nondeterminism = on_nondeterminism
         self._ready_timeout = worker_ready_timeout
         self._shutdown_timeout = shutdown_timeout
+        self._lint = lint
         self._running: _Running | None = None
         check_engine(engine, host, port, app_id)
 
@@ -124,6 +131,8 @@ class WorkflowRuntime:
             RegistrationError: It cannot be a workflow, or another function has the name.
         """
         self._registry.add("workflow", function, name)
+        if self._running is not None:
+            self._warn(self._findings(function))
 
     def register_activity(self, function: Callable[..., Any], *, name: str | None = None) -> None:
         """Registers an activity, under its own name or another; also while the worker runs.
@@ -166,6 +175,7 @@ class WorkflowRuntime:
             TaskHubUnavailableError: No task hub answered within `worker_ready_timeout`.
             RuntimeStateError: The worker runs already.
         """
+        self._warn(self._findings())
         PORTAL.call(self._start, None)
 
     def shutdown(self) -> None:
@@ -201,6 +211,8 @@ class WorkflowRuntime:
         self.shutdown()
 
     async def __aenter__(self) -> Self:
+        # Reading source takes milliseconds that the caller's loop need not wait for.
+        self._warn(await asyncio.to_thread(self._findings))
         await PORTAL.acall(self._start, asyncio.get_running_loop())
         return self
 
@@ -208,6 +220,23 @@ class WorkflowRuntime:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await PORTAL.acall(self._stop)
+
+    def _findings(self, function: Callable[..., Any] | None = None) -> list[Finding]:
+        """What the linter finds in one workflow, or in all that this worker can run."""
+        if not self._lint:
+            return []
+        from dapr_workflow_sdk.linting.registration import find_in, is_on, workflows_of
+
+        if not is_on():
+            return []
+        return find_in(workflows_of(self._registry) if function is None else [function])
+
+    @staticmethod
+    def _warn(findings: list[Finding]) -> None:
+        if findings:
+            from dapr_workflow_sdk.linting.registration import warn_about
+
+            warn_about(findings)
 
     async def _start(self, caller_loop: asyncio.AbstractEventLoop | None) -> None:
         if self._running is not None:
