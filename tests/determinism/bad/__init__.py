@@ -1,0 +1,1 @@
+"""Workflows that break determinism or the rules, each as somebody might write it."""

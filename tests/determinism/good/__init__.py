@@ -1,0 +1,1 @@
+"""Workflows that look suspicious and are right."""
