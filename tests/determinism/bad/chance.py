@@ -82,12 +82,11 @@ def children_with_new_ids(ctx: WorkflowContext, parcels: list):
 async def idempotent_charge(ctx: WorkflowContext, order: dict):
     key = str(uuid.uuid1())
     reservation = await ctx.call_activity(reserve, input=order["sku"])
-    receipt = await ctx.call_activity(
+    return await ctx.call_activity(
         charge,
         input={"key": key, "amount": order["amount"], "reservation": reservation},
         retry_policy=RetryPolicy(first_retry_interval=timedelta(seconds=1), max_number_of_attempts=3),
     )
-    return receipt
 
 
 @workflow

@@ -72,8 +72,7 @@ async def prices_from_a_file(ctx: WorkflowContext, path: str):
     with open(path) as file:
         prices = json.load(file)
     await ctx.call_activity(raise_prices, input=path)
-    receipt = await ctx.call_activity(charge, input=prices["lamp"])
-    return receipt
+    return await ctx.call_activity(charge, input=prices["lamp"])
 
 
 @workflow

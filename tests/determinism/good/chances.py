@@ -57,10 +57,10 @@ def ids_of_the_context(ctx: WorkflowContext, orders: list):
 
 
 @workflow
-def named_ids(ctx: WorkflowContext, order: dict):
+async def named_ids(ctx: WorkflowContext, order: dict):
     key = uuid.uuid5(SHOP, order["id"])
     known = uuid.UUID(order["customer"])
-    yield ctx.call_activity(charge, input={"key": str(key), "customer": known.hex})
+    await ctx.call_activity(charge, input={"key": str(key), "customer": known.hex})
     return key.version
 
 

@@ -49,9 +49,9 @@ class Order:
 
 
 @workflow
-def sorted_set(ctx: WorkflowContext, skus: list):
+async def sorted_set(ctx: WorkflowContext, skus: list):
     for sku in sorted(set(skus)):
-        yield ctx.call_activity(reserve, input=sku)
+        await ctx.call_activity(reserve, input=sku)
     return len(set(skus))
 
 
@@ -109,12 +109,12 @@ def sum_of_a_set(ctx: WorkflowContext, amounts: list):
 
 
 @workflow
-def reduced(ctx: WorkflowContext, lines: list):
+async def reduced(ctx: WorkflowContext, lines: list):
     total = functools.reduce(operator.add, (line["amount"] for line in lines), 0)
     add_tax = functools.partial(operator.mul, 2)
     chunks = itertools.zip_longest(*[iter(lines)] * 2)
     for number, chunk in enumerate(chunks, 1):
-        yield ctx.call_activity(ship, input={"number": number, "lines": [line for line in chunk if line]})
+        await ctx.call_activity(ship, input={"number": number, "lines": [line for line in chunk if line]})
     return add_tax(total)
 
 

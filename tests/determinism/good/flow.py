@@ -70,15 +70,15 @@ def one_deadline_for_all(ctx: WorkflowContext, job: str):
 
 
 @workflow
-def saga(ctx: WorkflowContext, order: str):
+async def saga(ctx: WorkflowContext, order: str):
     undo = []
     try:
-        reservation = yield ctx.call_activity(reserve, input=order)
+        reservation = await ctx.call_activity(reserve, input=order)
         undo.append((refund, reservation))
-        yield ctx.call_activity(decline, input=order)
+        await ctx.call_activity(decline, input=order)
     except TaskFailedError as error:
         for step, what in reversed(undo):
-            yield ctx.call_activity(step, input=what)
+            await ctx.call_activity(step, input=what)
         return f"undone: {error.details.error_type}"
     return "done"
 
@@ -94,9 +94,9 @@ async def catches_exception(ctx: WorkflowContext, order: str):
 
 
 @workflow
-def raises_again(ctx: WorkflowContext, order: str):
+async def raises_again(ctx: WorkflowContext, order: str):
     try:
-        receipt = yield ctx.call_activity(charge, input=order)
+        receipt = await ctx.call_activity(charge, input=order)
     except BaseException:
         ctx.logger.info("%s ends", order)
         raise
@@ -137,20 +137,20 @@ def releases_at_the_end(ctx: WorkflowContext, room: str):
 
 
 @workflow
-def suppresses_failures(ctx: WorkflowContext, order: str):
+async def suppresses_failures(ctx: WorkflowContext, order: str):
     with contextlib.suppress(TaskFailedError, TimeoutError):
-        yield ctx.call_activity(decline, input=order)
+        await ctx.call_activity(decline, input=order)
     return "went on"
 
 
 @workflow
-def fails_on_purpose(ctx: WorkflowContext, order: dict):
+async def fails_on_purpose(ctx: WorkflowContext, order: dict):
     try:
         if order["amount"] > 10:
             raise OutOfStock(f"{order['amount']} is more than there is")
-        yield ctx.call_activity(charge, input=order)
+        await ctx.call_activity(charge, input=order)
     except OutOfStock as error:
-        yield ctx.call_activity(notify, input=str(error))
+        await ctx.call_activity(notify, input=str(error))
         return "not now"
 
 
@@ -179,12 +179,12 @@ def pack(ctx: WorkflowContext, order: str):
 
 
 @workflow
-def children_by_number(ctx: WorkflowContext, orders: list):
+async def children_by_number(ctx: WorkflowContext, orders: list):
     tasks = [
         ctx.call_child_workflow(pack, input=order, instance_id=f"{ctx.instance_id}-pack-{number}")
         for number, order in enumerate(orders)
     ]
-    return (yield when_all(tasks))
+    return await when_all(tasks)
 
 
 @workflow

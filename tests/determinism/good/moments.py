@@ -37,11 +37,11 @@ async def launch_countdown(ctx: WorkflowContext, product: str):
 
 
 @workflow
-def parsed_dates(ctx: WorkflowContext, order: dict):
+async def parsed_dates(ctx: WorkflowContext, order: dict):
     placed = datetime.fromisoformat(order["placed"])
     wanted = datetime.strptime(order["wanted"], "%d.%m.%Y")
     seen = datetime.fromtimestamp(order["seen"], tz=timezone.utc)
-    yield ctx.call_activity(ship, input={"days": (wanted - placed).days, "seen": seen.isoformat()})
+    await ctx.call_activity(ship, input={"days": (wanted - placed).days, "seen": seen.isoformat()})
     return date(placed.year, placed.month, placed.day).strftime("%Y-%m-%d")
 
 
@@ -71,12 +71,12 @@ def time_of_day(ctx: WorkflowContext, slots: list):
 
 
 @workflow
-def next_working_day(ctx: WorkflowContext, order: str):
+async def next_working_day(ctx: WorkflowContext, order: str):
     day = ctx.current_utc_datetime.date()
     while day in HOLIDAYS or day.weekday() >= 5:
         day += timedelta(days=1)
     last = calendar.monthrange(day.year, day.month)[1]
-    yield ctx.call_activity(ship, input={"order": order, "on": day.isoformat(), "of": last})
+    await ctx.call_activity(ship, input={"order": order, "on": day.isoformat(), "of": last})
     return day.isoformat()
 
 

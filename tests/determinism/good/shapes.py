@@ -55,10 +55,10 @@ def helper_that_returns_a_task(ctx: WorkflowContext, orders: list):
 
 
 @workflow
-def waits_later(ctx: WorkflowContext, order: str):
+async def waits_later(ctx: WorkflowContext, order: str):
     quote = ctx.call_activity(price_of, input=order)
-    reservation = yield ctx.call_activity(reserve, input=order)
-    price = yield quote
+    reservation = await ctx.call_activity(reserve, input=order)
+    price = await quote
     return {"price": price, "reservation": reservation}
 
 
