@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from dapr_workflow_sdk.engine.activity_run import ActivityRun
 from dapr_workflow_sdk.engine.clock import Clock
+from dapr_workflow_sdk.engine.floor import Floor
 from dapr_workflow_sdk.engine.live import Live
 from dapr_workflow_sdk.engine.running_activities import RunningActivities
 from dapr_workflow_sdk.engine.state import TaskKey
@@ -16,25 +16,22 @@ from dapr_workflow_sdk.engine.subscription import Subscription
 from dapr_workflow_sdk.engine.transitions import accept_unstored, beat, drop_task, event_at, wants
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
-if TYPE_CHECKING:
-    from dapr_workflow_sdk.engine.runner import InstanceRunner
-
 logger = logging.getLogger("dapr_workflow_sdk.engine")
 
 
 class ActivityDesk:
     """Hands activities to workers, and takes their results, their signs of life and their losses."""
 
-    def __init__(self, runner: InstanceRunner, clock: Clock, tokens: Iterator[str], lease: int) -> None:
+    def __init__(self, floor: Floor, clock: Clock, tokens: Iterator[str], lease: int) -> None:
         """Has none yet.
 
         Args:
-            runner: Whose instances call the activities.
+            floor: Whose instances call the activities.
             clock: Where the time comes from.
             tokens: Tokens for answers.
             lease: How long a worker may have an activity without a sign of life, in nanoseconds; 0 for ever.
         """
-        self._runner = runner
+        self._floor = floor
         self._clock = clock
         self._lease = lease
         self._running = RunningActivities(tokens)
@@ -45,15 +42,15 @@ class ActivityDesk:
         app_id = request.targetAppId or live.key[0]
         run = ActivityRun(live.key, key, request, app_id, lease=self._lease)
         if self._running.add(run):
-            self._runner.app(app_id).put_activity(run)
-            self._runner.warn_if_nobody_works(app_id, live)
+            self._floor.app(app_id).put_activity(run)
+            self._floor.warn_if_nobody_works(app_id, live)
 
     def send(self, run: ActivityRun, worker: Subscription) -> None:
         """Gives an activity to a worker, unless it has got its result meanwhile."""
         if not run.over:
             self._running.send(run, worker)
             self._renew_lease(run)
-            if self._runner.spans is not None:
+            if self._floor.spans is not None:
                 run.sent = self._clock.now()
 
     def _renew_lease(self, run: ActivityRun) -> None:
@@ -75,7 +72,7 @@ class ActivityDesk:
         )
         self._running.take_away(run)
         self._lost(run)
-        self._runner.pump()
+        self._floor.pump()
 
     def heartbeat(self, app_id: str, request: pb.HeartbeatRequest) -> pb.HeartbeatResponse:
         """Takes a sign of life of an activity, and keeps its details for the next try."""
@@ -85,14 +82,14 @@ class ActivityDesk:
         if request.timeoutSeconds > 0:
             run.lease = int(request.timeoutSeconds * 1e9)
         self._renew_lease(run)
-        live = self._runner.live(run.instance)
+        live = self._floor.live(run.instance)
         if live is None or self._is_in_vain(live, run.key):
             return pb.HeartbeatResponse(cancelled=True)
         if request.HasField("details"):
             kept = beat(live.state, run.key, request.details.value)
             if kept is not None:
                 run.request, change = kept
-                self._runner.commit([change])
+                self._floor.commit([change])
         return pb.HeartbeatResponse()
 
     @staticmethod
@@ -157,41 +154,41 @@ class ActivityDesk:
         elif run.losses.pause:
             run.alarm = self._clock.call_at(self._clock.now() + run.losses.pause, lambda: self._send_again(run))
         else:
-            self._runner.app(run.app_id).put_activity(run, first=True)
+            self._floor.app(run.app_id).put_activity(run, first=True)
 
     def _set_aside(self, run: ActivityRun, reason: pb.StalledReason, text: str) -> asyncio.Future[None]:
         """Sends an activity to nobody any more, and lets its instance stand still if it waits for it."""
         self._running.finish(run)
-        live = self._runner.live(run.instance)
+        live = self._floor.live(run.instance)
         if live is None:
             return nothing_to_wait_for()
         if live.state.ended:
             logger.error("Activity %s of %s, which has ended, is given up: %s", run.request.name, live.id, text)
             return self._drop(live, run.key)
         live.set_aside.add(run.key)
-        return self._runner.stall(live, reason, text)
+        return self._floor.stall(live, reason, text)
 
     def _send_again(self, run: ActivityRun) -> None:
         run.alarm = None
         if run.over:
             return
-        self._runner.app(run.app_id).put_activity(run)
-        self._runner.pump()
+        self._floor.app(run.app_id).put_activity(run)
+        self._floor.pump()
 
     def abandon(self, token: str) -> None:
         """Takes an activity back from a worker that does not want it, for another one."""
         run = self._running.of_token(token)
         if run is not None and run.worker is not None:
             self._running.take_away(run)
-            self._runner.app(run.app_id).put_activity(run)
-            self._runner.pump()
+            self._floor.app(run.app_id).put_activity(run)
+            self._floor.pump()
 
     async def refuse(self, token: str, reason: pb.StalledReason, text: str) -> None:
         """Takes back an activity that cannot be sent to its worker, and lets the instance stand still."""
         run = self._running.of_token(token)
         if run is not None:
             done = self._set_aside(run, reason, text)
-            self._runner.pump()
+            self._floor.pump()
             await done
 
     def complete(self, app_id: str, response: pb.ActivityResponse) -> asyncio.Future[None]:
@@ -199,31 +196,31 @@ class ActivityDesk:
         run = self._running.find(app_id, response.instanceId, response.taskId, response.completionToken)
         if run is not None:
             self._running.finish(run)
-        live = None if run is None else self._runner.live(run.instance)
+        live = None if run is None else self._floor.live(run.instance)
         if run is None or live is None:
             logger.debug("Ignored the result of activity %d of %s.", response.taskId, response.instanceId)
-            self._runner.pump()
+            self._floor.pump()
             return nothing_to_wait_for()
         event = self._result_event(run, response)
         done = self._take(live, run, event)
-        if self._runner.spans is not None:
-            self._runner.spans.activity_over(run, event, done)
+        if self._floor.spans is not None:
+            self._floor.spans.activity_over(run, event, done)
         return done
 
     def _take(self, live: Live, run: ActivityRun, event: pb.HistoryEvent) -> asyncio.Future[None]:
         if not wants(live.state, event, run.key):
-            self._runner.pump()
+            self._floor.pump()
             return self._drop(live, run.key)
         accept_unstored(live.state, event, task=run.key)
         acknowledgement: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         live.acknowledgements[run.key] = acknowledgement
-        self._runner.make_ready(live)
+        self._floor.make_ready(live)
         if live.turn is None and (
-            live.pause is not None or not live.queued or not self._runner.app(live.key[0]).workers
+            live.pause is not None or not live.queued or not self._floor.app(live.key[0]).workers
         ):
             # No turn is going to take it soon.
-            self._runner.store_unstored(live)
-        self._runner.pump()
+            self._floor.store_unstored(live)
+        self._floor.pump()
         return acknowledgement
 
     def _drop(self, live: Live, key: TaskKey) -> asyncio.Future[None]:
@@ -231,7 +228,7 @@ class ActivityDesk:
         change = drop_task(live.state, key)
         if change is None:
             return nothing_to_wait_for()
-        return self._runner.commit([change], lambda: self._runner.let_go(live))
+        return self._floor.commit([change], lambda: self._floor.let_go(live))
 
     def _result_event(self, run: ActivityRun, response: pb.ActivityResponse) -> pb.HistoryEvent:
         event = event_at(self._clock.now())

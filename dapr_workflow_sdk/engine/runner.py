@@ -38,9 +38,11 @@ from dapr_workflow_sdk.engine.transitions import (
     unstall,
     wants,
 )
+from dapr_workflow_sdk.engine.turn_desk import TurnDesk
+from dapr_workflow_sdk.engine.workers import Workers
 from dapr_workflow_sdk.errors import TaskHubUnavailableError
 from dapr_workflow_sdk.taskhub.failures import already_exists, unavailable
-from dapr_workflow_sdk.taskhub.port import Milestone, TurnItem, WorkerOffer
+from dapr_workflow_sdk.taskhub.port import Milestone, WorkerOffer
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
 
@@ -82,13 +84,13 @@ class InstanceRunner:
         self.new_execution_id = execution_ids
         self.store = store
         self._clock = clock
-        self._committer = Committer(store, self._on_commit_failed, self._look_for_idleness)
+        self._committer = Committer(store, self._on_commit_failed, self.look_for_idleness)
         self._live: dict[InstanceKey, Live] = {}
-        self._apps: dict[str, AppQueue] = {}
-        self._resting = RestingInstances(store, clock, _MOST_RESTING, self.find, self._look_for_idleness)
-        self._tokens = tokens()
-        self.activities = ActivityDesk(self, clock, self._tokens, lease)
-        self._turns_out = 0
+        self._resting = RestingInstances(store, clock, _MOST_RESTING, self.find, self.look_for_idleness)
+        answer_tokens = tokens()
+        self.turns = TurnDesk(self, clock, answer_tokens)
+        self.activities = ActivityDesk(self, clock, answer_tokens, lease)
+        self._workers = Workers(self._send_queued_turn, self.activities.send)
         self._stalled: set[InstanceKey] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._purging: set[InstanceKey] = set()
@@ -102,19 +104,15 @@ class InstanceRunner:
 
     def app(self, app_id: str) -> AppQueue:
         """What waits for the workers of an app."""
-        queue = self._apps.get(app_id)
-        if queue is None:
-            queue = self._apps[app_id] = AppQueue(app_id)
-        return queue
+        return self._workers.app(app_id)
 
     def workers(self, app_id: str) -> Sequence[Subscription]:
         """The workers of an app."""
-        queue = self._apps.get(app_id)
-        return () if queue is None else queue.workers
+        return self._workers.of(app_id)
 
     def apps(self) -> list[str]:
         """Apps that have instances or workers."""
-        return sorted({*self.store.apps(), *(app_id for app_id, queue in self._apps.items() if queue.workers)})
+        return sorted({*self.store.apps(), *self._workers.apps()})
 
     def open(self) -> None:
         """Takes up what an earlier engine left unfinished in the store."""
@@ -146,9 +144,7 @@ class InstanceRunner:
     async def close(self) -> None:
         """Ends all subscriptions and makes everything durable."""
         self._closed = True
-        for queue in self._apps.values():
-            for worker in queue.workers:
-                worker.end()
+        self._workers.end()
         self.activities.close()
         self._resting.close()
         for live in self._live.values():
@@ -339,7 +335,7 @@ class InstanceRunner:
         self.activities.forget(live)
         live.silence()
         if live.turn is not None:
-            self._take_turn_away(live)
+            self.turns.take_away(live)
         live.state.inbox = []
         live.acknowledge(list(live.acknowledgements))
         return [waiter for _, waiter in live.waiters]
@@ -361,7 +357,7 @@ class InstanceRunner:
         entry = (until, waiter)
         live.waiters.append(entry)
         self._waiting_clients += 1
-        self._look_for_idleness()
+        self.look_for_idleness()
         try:
             await waiter
         finally:
@@ -392,11 +388,7 @@ class InstanceRunner:
         worker.gone = True
         if self._closed:
             return
-        for key in list(worker.turns):
-            live = self._live.get(key)
-            if live is not None and live.turn is not None and live.turn.worker is worker:
-                self._take_turn_away(live)
-                self._lost_with_turn(live)
+        self.turns.leave(worker)
         self.activities.leave(worker)
         if not queue.workers:
             # Nobody is there to take a turn: what was not stored is stored now, and its senders are answered.
@@ -405,49 +397,10 @@ class InstanceRunner:
                     self.store_unstored(live)
         self.pump()
 
-    def _lost_with_turn(self, live: Live) -> None:
-        live.losses.count += 1
-        if live.losses.too_many:
-            text = (
-                f"A worker was lost {live.losses.count} times in a row while it had a turn of this instance. Look "
-                "into its log, repair the cause, and resume the instance."
-            )
-            self.stall(live, pb.STALLED_REASON_WORKER_LOST, text)
-        elif live.losses.pause:
-            at = self._clock.now() + live.losses.pause
-            live.pause = self._clock.call_at(at, lambda: self._end_pause(live))
-        else:
-            self.make_ready(live)
-
-    def _end_pause(self, live: Live) -> None:
-        live.pause = None
-        if self._live.get(live.key) is live:
-            self.make_ready(live)
-            self._look_for_idleness()
-
     def pump(self) -> None:
         """Sends out what workers have room for."""
-        for queue in self._apps.values():
-            while queue.turns:
-                worker = queue.worker_for_turn(queue.turns[0])
-                if worker is None:
-                    break
-                self._send_queued_turn(queue.turns.popleft(), worker)
-            while queue.activities:
-                worker = queue.worker_for_activity()
-                if worker is None:
-                    break
-                self.activities.send(queue.activities.popleft(), worker)
-            for _ in range(len(queue.suspects)):
-                suspect = queue.suspects.popleft()
-                worker = queue.worker_for_suspect(suspect)
-                if worker is None:
-                    queue.suspects.append(suspect)
-                elif isinstance(suspect, Live):
-                    self._send_queued_turn(suspect, worker)
-                else:
-                    self.activities.send(suspect, worker)
-        self._look_for_idleness()
+        self._workers.pump()
+        self.look_for_idleness()
 
     # ---- turns ---------------------------------------------------------------------------------------------
 
@@ -480,48 +433,7 @@ class InstanceRunner:
     def _send_queued_turn(self, live: Live, worker: Subscription) -> None:
         live.queued = False
         if live.turn is None and self._live.get(live.key) is live and self._may_run(live):
-            self._send_turn(live, worker)
-
-    def _send_turn(self, live: Live, worker: Subscription) -> None:
-        turn = self._begin_turn(live, worker)
-        worker.turns.add(live.key)
-        if live.losses.suspicious:
-            worker.suspect = live
-        history, cached = live.state.history, 0
-        if worker.offer.stateful:
-            generation = live.state.row.generation
-            if live.worker is worker and live.sent[0] == generation:
-                cached = live.sent[1]
-            live.sent = (generation, len(history))
-            history = history[cached:]
-        live.worker = worker
-        worker.send(TurnItem(live.id, history, turn.new, turn.token, cached, live.state.row.propagated))
-
-    def _begin_turn(self, live: Live, worker: Subscription | None) -> Turn:
-        marker = event_at(self._clock.now())
-        marker.workflowStarted.SetInParent()
-        taken = list(live.state.inbox)
-        turn = Turn(next(self._tokens), taken, [marker, *(item.event for item in taken)], worker)
-        live.turn = turn
-        live.retry = False
-        self._turns_out += 1
-        return turn
-
-    def _end_turn(self, live: Live) -> None:
-        live.turn = None
-        self._turns_out -= 1
-
-    def _leave_worker(self, live: Live, turn: Turn) -> None:
-        worker = turn.worker
-        if worker is not None:
-            worker.turns.discard(live.key)
-            if worker.suspect is live:
-                worker.suspect = None
-
-    def _take_turn_away(self, live: Live) -> None:
-        if live.turn is not None:
-            self._leave_worker(live, live.turn)
-            self._end_turn(live)
+            self.turns.send(live, worker)
 
     def stall(self, live: Live, reason: pb.StalledReason, text: str) -> asyncio.Future[None]:
         """Lets an instance stand still, with what it has in its inbox, until somebody repairs the cause.
@@ -541,7 +453,7 @@ class InstanceRunner:
             # Whoever ended it need not wait for the code that is missing.
             if not (is_terminated(live.state) and self._end_without_worker(live)):
                 self.store_unstored(live)
-            self._look_for_idleness()
+            self.look_for_idleness()
             if not done.done():
                 done.set_result(None)
 
@@ -555,23 +467,12 @@ class InstanceRunner:
     async def refuse_turn(self, key: InstanceKey, token: str, reason: pb.StalledReason, text: str) -> None:
         """Takes back a turn that cannot be sent to its worker, and lets the instance stand still."""
         live = self._live.get(key)
-        if live is not None and live.turn is not None and live.turn.token == token and not live.turn.answered:
-            self._take_turn_away(live)
-            live.sent = (0, 0)
-            await self.stall(live, reason, text)
-            self.pump()
+        if live is not None:
+            await self.turns.refuse(live, token, reason, text)
 
     def abandon_turn(self, token: str) -> None:
         """Takes a turn back from a worker that does not want it, for another one."""
-        for live in self._live.values():
-            if live.turn is not None and live.turn.token == token and not live.turn.answered:
-                worker = live.turn.worker
-                self._take_turn_away(live)
-                live.worker = None
-                if worker is not None:
-                    self.app(worker.app_id).put_last(worker)
-                self.make_ready(live)
-                return
+        self.turns.abandon(self._live.values(), token)
 
     def complete_turn(self, app_id: str, response: pb.WorkflowResponse) -> asyncio.Future[None]:
         """Applies a worker's answer at once; the future is done when that is durable."""
@@ -586,14 +487,14 @@ class InstanceRunner:
                 self.find(target)
         except TaskHubUnavailableError:
             # Not every worker answers again, so the turn comes again.
-            self._take_turn_away(live)
+            self.turns.take_away(live)
             live.sent = (0, 0)
             asyncio.get_running_loop().call_later(_RECOVERY_PAUSE, self.make_ready, live)
             raise
-        self._leave_worker(live, turn)
+        self.turns.leave_worker(live, turn)
         reason = reason_to_stall(live.state, response, self.longest_history)
         if reason is not None:
-            self._end_turn(live)
+            self.turns.end(live)
             stalled = self.stall(live, *reason)
             self.pump()
             return stalled
@@ -642,7 +543,7 @@ class InstanceRunner:
     def _read_again(self, live: Live) -> None:
         """Drops the state of an instance in memory for the one in the store."""
         if live.turn is not None:
-            self._take_turn_away(live)
+            self.turns.take_away(live)
         live.silence()
         self._live.pop(live.key, None)
         self._resting.forget(live.key)
@@ -702,7 +603,7 @@ class InstanceRunner:
     def _after_turn(self, live: Live, turn: Turn, conclusion: Conclusion) -> None:
         change = conclusion.change
         if live.turn is turn:
-            self._end_turn(live)
+            self.turns.end(live)
         live.acknowledge(change.tasks_removed)
         for key, request in conclusion.activities:
             self.activities.put(live, key, request)
@@ -724,7 +625,7 @@ class InstanceRunner:
             return False
         for target in (*live.state.children.values(), *parent_of(live.state)):
             self.find(target)
-        turn = self._begin_turn(live, None)
+        turn = self.turns.begin(live, None)
         status = text_of(live.state.row.custom_status)
         answer = pb.WorkflowResponse(instanceId=live.id, customStatus=status, completionToken=turn.token)
         self._conclude(live, turn, answer)
@@ -739,14 +640,14 @@ class InstanceRunner:
         live.alarms.pop(timer, None)
         if timer == START_TIMER:
             self.make_ready(live)
-            self._look_for_idleness()
+            self.look_for_idleness()
             return
         event = event_at(self._clock.now())
         event.timerFired.CopyFrom(pb.TimerFiredEvent(fireAt=timestamp_from_ns(fire_at), timerId=timer))
         if self._live.get(live.key) is live and wants(live.state, event):
             accept_unstored(live.state, event, timer=timer)
             self.make_ready(live)
-        self._look_for_idleness()
+        self.look_for_idleness()
 
     def store_unstored(self, live: Live) -> None:
         """Stores what an instance has taken in without a commit, because no turn is going to take it soon."""
@@ -775,7 +676,7 @@ class InstanceRunner:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
-        self._look_for_idleness()
+        self.look_for_idleness()
         if not task.cancelled():
             # Whoever waits for it gets the error; the failed commit behind it is in the log.
             task.exception()
@@ -788,14 +689,15 @@ class InstanceRunner:
     def watched(self) -> Generator[None, None, None]:
         """Lets the clock be told of idleness as it is while a client waits."""
         self._waiting_clients += 1
-        self._look_for_idleness()
+        self.look_for_idleness()
         try:
             yield
         finally:
             self._waiting_clients -= 1
-            self._look_for_idleness()
+            self.look_for_idleness()
 
-    def _look_for_idleness(self) -> None:
+    def look_for_idleness(self) -> None:
+        """Has a virtual clock told if nothing can happen before the next alarm."""
         if self._clock.jumps and self._waiting_clients and self._idle_check is None:
             self._idle_check = asyncio.get_running_loop().call_soon(self._check_idleness)
 
@@ -804,10 +706,9 @@ class InstanceRunner:
         if (
             self._waiting_clients
             and not self._closed
-            and all(queue.empty for queue in self._apps.values())
-            and not any(worker.activities for queue in self._apps.values() for worker in queue.workers)
+            and self._workers.idle
             and not self._committer.busy
-            and not self._turns_out
+            and not self.turns.out
             and not self._resting.looking
         ):
             self._clock.idle()
@@ -818,7 +719,7 @@ class InstanceRunner:
         lost = list(self._live.values())
         self._live = {}
         self._stalled.clear()
-        self._turns_out = 0
+        self.turns.clear()
         self.activities.clear()
         for live in lost:
             live.silence()
@@ -827,12 +728,7 @@ class InstanceRunner:
                 if not acknowledgement.done():
                     acknowledgement.set_exception(unavailable(f"{self.description} could not commit: {error}"))
                     acknowledgement.exception()
-        for queue in self._apps.values():
-            queue.clear()
-            for worker in queue.workers:
-                worker.turns.clear()
-                worker.activities.clear()
-                worker.suspect = None
+        self._workers.clear()
         asyncio.get_running_loop().call_later(_RECOVERY_PAUSE, self._recover, lost)
 
     def _recover(self, lost: Sequence[Live]) -> None:
