@@ -113,8 +113,8 @@ async def labelled_parcels(ctx: WorkflowContext, contents: list):
 
 @workflow
 async def scratch_folder(ctx: WorkflowContext, export: str):
-    name = next(tempfile._get_candidate_names())  # type: ignore[attr-defined]
-    await ctx.call_activity(check, input=f"/exports/{export}-{name}.csv")
+    name = tempfile.mktemp(prefix=export, suffix=".csv")
+    await ctx.call_activity(check, input=name)
     await ctx.call_activity(notify, input=f"{export} is ready")
 
 

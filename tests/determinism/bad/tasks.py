@@ -110,10 +110,8 @@ async def undo(ctx: WorkflowContext, receipt: str) -> None:
 @workflow
 async def helper_without_await(ctx: WorkflowContext, order: str):
     receipt = await ctx.call_activity(charge, input=order)
-    steps = undo(ctx, receipt)
-    parcel = await ctx.call_activity(ship, input=order)
-    steps.close()
-    return parcel
+    undo(ctx, receipt)
+    return await ctx.call_activity(ship, input=order)
 
 
 @workflow
