@@ -8,13 +8,13 @@ import re
 import time
 from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
 
 from dapr_workflow_sdk.client.state import WorkflowStatus, read_state
-from dapr_workflow_sdk.client.wording import failure_document, iso, span, value_of
+from dapr_workflow_sdk.client.wording import MARK, failure_document, iso, span, unmarked, value_of
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import failure_from_wire, nanoseconds
 
@@ -30,8 +30,6 @@ STYLES = {
 # Spaces between columns, and the least room of the last one.
 _GAP = 2
 _LEAST = 12
-_MARK = "__durabletask_autoobject__"
-_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | int | float | bool | None"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -84,26 +82,17 @@ def when(moment: int, now: int | None = None) -> str:
 def pretty(text: str) -> str:
     """Payload text for reading, in as many lines as it takes."""
     try:
-        return clean(json.dumps(_unmarked(json.loads(text)), indent=2, ensure_ascii=False))
+        return clean(json.dumps(unmarked(json.loads(text)), indent=2, ensure_ascii=False))
     except (ValueError, RecursionError):
         return clean(text)
 
 
 def brief(text: str) -> str:
     """Payload text for reading, in one line."""
-    if _MARK in text:
+    if MARK in text:
         with contextlib.suppress(ValueError, RecursionError):
-            text = json.dumps(_unmarked(json.loads(text)), ensure_ascii=False)
+            text = json.dumps(unmarked(json.loads(text)), ensure_ascii=False)
     return one_line(text)
-
-
-def _unmarked(value: _Json) -> _Json:
-    """A value without the marks by which workers know objects from dictionaries; they tell a reader nothing."""
-    if isinstance(value, dict):
-        return {key: _unmarked(inner) for key, inner in value.items() if key != _MARK}
-    if isinstance(value, list):
-        return [_unmarked(inner) for inner in value]
-    return value
 
 
 # ---- states ----------------------------------------------------------------------------------------------------

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from dapr_workflow_sdk.errors import FailureDetails
+
+# How workers know objects from dictionaries in payload text.
+MARK = "__durabletask_autoobject__"
+_Json: TypeAlias = "dict[str, _Json] | list[_Json] | str | int | float | bool | None"
 
 
 def span(nanos: int) -> str:
@@ -46,6 +50,15 @@ def value_of(text: str | None) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def unmarked(value: _Json) -> _Json:
+    """A value without the marks by which workers know objects from dictionaries; they tell a reader nothing."""
+    if isinstance(value, dict):
+        return {key: unmarked(inner) for key, inner in value.items() if key != MARK}
+    if isinstance(value, list):
+        return [unmarked(inner) for inner in value]
+    return value
 
 
 def failure_document(details: FailureDetails) -> dict[str, Any]:
