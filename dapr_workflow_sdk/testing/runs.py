@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dapr_workflow_sdk.authoring.definitions import UNTYPED, Kind
 from dapr_workflow_sdk.client.state import WorkflowState, WorkflowStatus, read_state
-from dapr_workflow_sdk.client.wording import value_of
+from dapr_workflow_sdk.client.wording import unmarked, value_of
 from dapr_workflow_sdk.engine.state import InstanceKey, InstanceRow, describe
 from dapr_workflow_sdk.errors import FailureDetails, PayloadError, RuntimeStateError, WorkflowFailedError
 from dapr_workflow_sdk.taskhub.failures import not_found
@@ -409,6 +409,6 @@ def _calls(events: Sequence[pb.HistoryEvent]) -> list[RunCall]:
         first = again[0]
         activity = first.HasField("taskScheduled")
         call = first.taskScheduled if activity else first.childWorkflowInstanceCreated
-        value = value_of(call.input.value) if call.HasField("input") else None
+        value = unmarked(value_of(call.input.value)) if call.HasField("input") else None
         found.append(RunCall("activity" if activity else "child workflow", call.name, value, len(again)))
     return found

@@ -54,13 +54,14 @@ _GRACE = 1.0
 
 
 class KeepingStore(MemoryStore):
-    """A store in memory that also keeps the histories that continue-as-new replaces."""
+    """A store in memory that keeps the histories that continue-as-new replaces, and knows which apps are called."""
 
     def __init__(self) -> None:
         """Starts empty."""
         super().__init__()
         self.earlier: dict[InstanceKey, list[Sequence[pb.HistoryEvent]]] = {}
         self.keys: dict[InstanceKey, None] = {}
+        self.apps_called: set[str] = set()
 
     def write(self, changes: Sequence[Change]) -> None:
         """Applies the changes."""
@@ -69,8 +70,10 @@ class KeepingStore(MemoryStore):
                 self.earlier.pop(change.key, None)
                 self.keys.pop(change.key, None)
                 continue
+            self.apps_called.update(task.targetAppId for _, task in change.tasks_added if task.targetAppId)
             if change.key not in self.keys:
                 self.keys[change.key] = None
+                self.apps_called.add(change.key[0])
             elif change.renewed:
                 self.earlier.setdefault(change.key, []).append(self.history(change.key))
         super().write(changes)
@@ -265,14 +268,14 @@ class Stage:
 
     def check_apps(self) -> None:
         """Ends the wait of the test if something was called in an app that nobody works for."""
-        for app_id in self.runner.apps() if self._waiting else ():
-            queue = self.runner.app(app_id)
-            if not queue.workers and not queue.empty:
-                text = (
-                    f"App {app_id!r} was called, and the environment has no such app, so the call would wait for ever. "
-                    f"Make it before the workflow runs: env.app({app_id!r}, activities=[...], workflows=[...])."
-                )
-                self.interrupt(RuntimeStateError(text))
+        missing = self.store.apps_called - self.apps.keys() if self._waiting else None
+        if missing:
+            app_id = min(missing)
+            text = (
+                f"App {app_id!r} was called, and the environment has no such app, so the call would wait for ever. "
+                f"Make it before the workflow runs: env.app({app_id!r}, activities=[...], workflows=[...])."
+            )
+            self.interrupt(RuntimeStateError(text))
 
     async def _quiet(self, key: InstanceKey | None) -> None:
         """Waits until nothing can happen before the next alarm, or an instance has ended."""
@@ -313,14 +316,10 @@ class Stage:
         with self._limited(lambda: self._too_long("what can happen now has not come to an end")):
             await self._quiet(None)
 
-    async def done(self, work: Coroutine[Any, Any, T]) -> T:
+    async def done(self, operation: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
         """What an operation gives, when all that follows from it at once has happened."""
-        try:
-            self._check_open()
-        except RuntimeStateError:
-            work.close()
-            raise
-        result = await work
+        self._check_open()
+        result = await operation(*arguments)
         await self.settle()
         return result
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
 from dapr_workflow_sdk.client.state import read_state
 from dapr_workflow_sdk.client.timeline import Entry, read_story
-from dapr_workflow_sdk.client.wording import span
+from dapr_workflow_sdk.client.wording import MARK, span, unmarked, value_of
 from dapr_workflow_sdk.engine.state import InstanceRow, describe
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 
@@ -50,7 +51,11 @@ def _told(entry: Entry) -> str:
     text += entry.more
     if entry.failure is not None:
         return f"{text}  {_short(f'{entry.failure.error_type}: {entry.failure.message}')}"
-    return f"{text}  {_short(entry.payload)}" if entry.payload else text
+    return f"{text}  {_short(_payload(entry.payload))}" if entry.payload else text
+
+
+def _payload(text: str) -> str:
+    return json.dumps(unmarked(value_of(text)), ensure_ascii=False) if MARK in text else text
 
 
 def _short(text: str) -> str:
