@@ -104,9 +104,14 @@ def diagnose(situation: Situation) -> Diagnosis:
 
 
 def _keep(situation: Situation) -> str:
+    return keep_old_code(situation.workflow)
+
+
+def keep_old_code(workflow: str) -> str:
+    """What can be done where instances run that other code has begun."""
     return (
         "Bring the old code back for the instances that it has begun: let them finish on it, or keep it under its name "
-        f"and start new ones on a function with another, as in @workflow(name={situation.workflow + '_v2'!r}), or "
+        f"and start new ones on a function with another, as in @workflow(name={workflow + '_v2'!r}), or "
         "branch on a version in the input."
     )
 

@@ -46,7 +46,7 @@ from dapr_workflow_sdk.replay.code import Code, End, NotATask, Returned
 from dapr_workflow_sdk.replay.events import ExternalEvents
 from dapr_workflow_sdk.replay.explanation import not_a_task
 from dapr_workflow_sdk.replay.ledger import Ledger, Settle
-from dapr_workflow_sdk.replay.outcome import Outcome
+from dapr_workflow_sdk.replay.outcome import Outcome, ending_of
 from dapr_workflow_sdk.replay.parting import PartingError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import (
@@ -313,12 +313,7 @@ class Instance:
         if self._ledger.confirm(event.eventId, confirmed_by, name):
             return
         who = f"Workflow {self.workflow_name!r}, instance {self.instance_id!r}"
-        raise PartingError(who, event, self._ledger.pending(), self._code.place, self._ending())
-
-    def _ending(self) -> str | None:
-        if self.outcome is None:
-            return None
-        return "ends" if self.outcome.failure is None else f"fails with {self.outcome.failure}"
+        raise PartingError(who, event, self._ledger.pending(), self._code.place, ending_of(self.outcome))
 
     def _on_task_scheduled(self, event: pb.HistoryEvent) -> None:
         self._confirm(event, "taskScheduled", event.taskScheduled.name)

@@ -134,7 +134,7 @@ def _explain(
     trace = None if missing else retrace(instance_id, events, registry, converter)
     asked = tuple(asked_step(call) for call in parting.pending)
     recorded = tuple(recorded_steps(events[number - missing - 1 :], number))
-    agreements = [] if trace is None else trace.agreements
+    agreements = () if trace is None else trace.agreements
     situation = Situation(
         workflow=workflow,
         recorded=recorded,

@@ -23,3 +23,10 @@ class Outcome:
     result: str | None = None
     failure: FailureDetails | None = None
     save_events: bool = False
+
+
+def ending_of(outcome: Outcome | None) -> str | None:
+    """How a run ended, as in "the code now ends"; None if it goes on."""
+    if outcome is None:
+        return None
+    return "ends" if outcome.failure is None else f"fails with {outcome.failure}"

@@ -50,6 +50,13 @@ class Step:
         """Whether both are the same call: replay compares no more."""
         return self.kind is other.kind and self.name == other.name
 
+    def fits(self, recorded: Step) -> bool:
+        """Whether a history may record this call so; older histories do not tell one timer from another."""
+        if self.is_named or recorded.is_named:
+            return self.is_like(recorded)
+        waits = self.kind is StepKind.WAIT and recorded.kind is StepKind.WAIT
+        return not waits or self.name.casefold() == recorded.name.casefold()
+
     def __str__(self) -> str:
         if self.is_named:
             return f"a call of {self.kind.value} {self.name!r}"

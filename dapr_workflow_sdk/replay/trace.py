@@ -6,12 +6,11 @@ Turns keep no such list, because it would cost each of them; it is made when the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.converter import Converter
-from dapr_workflow_sdk.replay.calls import Call
+from dapr_workflow_sdk.replay.calls import Call, Place
 from dapr_workflow_sdk.replay.instance import Instance
 from dapr_workflow_sdk.replay.ledger import Ledger
 from dapr_workflow_sdk.replay.parting import PartingError
@@ -72,30 +71,55 @@ class Trace:
         instance: The run, as far as it got; it is closed.
         agreements: Calls on which code and history agree.
         parting: Where they part, if they do.
+        place: Where the code waits, if it does.
+        asked: Calls that a task hub would be asked for now.
     """
 
     instance: Instance
-    agreements: list[Agreement] = field(default_factory=list[Agreement])
-    parting: PartingError | None = None
+    agreements: tuple[Agreement, ...]
+    parting: PartingError | None
+    place: Place | None
+    asked: tuple[Call, ...]
 
 
-def retrace(instance_id: str, events: Sequence[pb.HistoryEvent], registry: Registry, converter: Converter) -> Trace:
-    """Replays a whole history, or the beginning of one, from its first event."""
+def retrace(
+    instance_id: str,
+    events: Sequence[pb.HistoryEvent],
+    registry: Registry,
+    converter: Converter,
+    *,
+    new: int = 0,
+) -> Trace:
+    """Replays a whole history, or the beginning of one, from its first event.
+
+    Args:
+        instance_id: Id of the instance.
+        events: The history.
+        registry: Where the workflow's code is found.
+        converter: How payloads are read and written.
+        new: How many of the last events the code sees for the first time, as in a turn.
+    """
     instance = Instance(instance_id, registry, converter)
     ledger = TracingLedger()
     instance._ledger = ledger
     parting: PartingError | None = None
+    seen = len(events) - new
     try:
-        for event in events:
+        for place, event in enumerate(events):
+            instance.is_replaying = place < seen
             instance.feed(event)
     except PartingError as found:
         parting = found
-    finally:
-        instance.close()
-    recorded: dict[Any, Step] = {}
+    waits = instance._code.place
+    asked_for = frozenset(action.id for action in instance.actions()) if parting is None else frozenset[int]()
+    asked = tuple(call for call in ledger.pending() if call.id in asked_for)
+    instance.close()
+    recorded: dict[int, Step] = {}
     for number, event in enumerate(events, 1):
         step = recorded_step(event, number)
         if step is not None:
             recorded.setdefault(step.number, step)
-    agreements = [Agreement(recorded[call.id], asked_step(call)) for call in ledger.confirmed if call.id in recorded]
-    return Trace(instance, agreements, parting)
+    agreements = tuple(
+        Agreement(recorded[call.id], asked_step(call)) for call in ledger.confirmed if call.id in recorded
+    )
+    return Trace(instance, agreements, parting, waits, asked)

@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from dapr_workflow_sdk.testing.activity_environment import Heartbeat as Heartbeat
     from dapr_workflow_sdk.testing.async_environment import AsyncWorkflowEnvironment as AsyncWorkflowEnvironment
     from dapr_workflow_sdk.testing.environment import WorkflowEnvironment as WorkflowEnvironment
+    from dapr_workflow_sdk.testing.history_files import HistoryFileError as HistoryFileError
+    from dapr_workflow_sdk.testing.history_files import WorkflowHistory as WorkflowHistory
+    from dapr_workflow_sdk.testing.history_files import load_histories as load_histories
+    from dapr_workflow_sdk.testing.history_files import load_history as load_history
+    from dapr_workflow_sdk.testing.replayer import InputDrift as InputDrift
+    from dapr_workflow_sdk.testing.replayer import Mismatch as Mismatch
+    from dapr_workflow_sdk.testing.replayer import MismatchCause as MismatchCause
+    from dapr_workflow_sdk.testing.replayer import ReplayAction as ReplayAction
+    from dapr_workflow_sdk.testing.replayer import Replayer as Replayer
+    from dapr_workflow_sdk.testing.replayer import ReplayReport as ReplayReport
+    from dapr_workflow_sdk.testing.replayer import ReplayResult as ReplayResult
     from dapr_workflow_sdk.testing.runs import RunCall as RunCall
     from dapr_workflow_sdk.testing.runs import WorkflowRun as WorkflowRun
     from dapr_workflow_sdk.testing.stand_ins import ActivityCall as ActivityCall
@@ -28,11 +39,22 @@ _HOMES = {
     "ActivityStandIn": "stand_ins",
     "AsyncWorkflowEnvironment": "async_environment",
     "Heartbeat": "activity_environment",
+    "HistoryFileError": "history_files",
+    "InputDrift": "replayer",
+    "Mismatch": "replayer",
+    "MismatchCause": "replayer",
+    "ReplayAction": "replayer",
+    "ReplayReport": "replayer",
+    "ReplayResult": "replayer",
+    "Replayer": "replayer",
     "RunCall": "runs",
     "Wait": "waits",
     "WorkflowEnvironment": "environment",
+    "WorkflowHistory": "history_files",
     "WorkflowRun": "runs",
     "WorkflowStuckError": "waits",
+    "load_histories": "history_files",
+    "load_history": "history_files",
 }
 __all__ = [
     "ActivityCall",
@@ -40,11 +62,22 @@ __all__ = [
     "ActivityStandIn",
     "AsyncWorkflowEnvironment",
     "Heartbeat",
+    "HistoryFileError",
+    "InputDrift",
+    "Mismatch",
+    "MismatchCause",
+    "ReplayAction",
+    "ReplayReport",
+    "ReplayResult",
+    "Replayer",
     "RunCall",
     "Wait",
     "WorkflowEnvironment",
+    "WorkflowHistory",
     "WorkflowRun",
     "WorkflowStuckError",
+    "load_histories",
+    "load_history",
 ]
 
 
