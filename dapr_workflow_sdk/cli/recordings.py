@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
-from google.protobuf.json_format import MessageToDict
 
 from dapr_workflow_sdk.cli.arguments import Name, OlderThan, Prefix, Statuses, YoungerThan
 from dapr_workflow_sdk.cli.files import CommandError
 from dapr_workflow_sdk.cli.finding import find_all, make_filter
 from dapr_workflow_sdk.cli.instances import read_events, read_state_of
 from dapr_workflow_sdk.cli.progress import progress
-from dapr_workflow_sdk.cli.rendering import clean, status_of
-from dapr_workflow_sdk.cli.session import Session, encoded, hub_command
-from dapr_workflow_sdk.client.timeline import read_story
-from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-
-FORMAT = "dapr-workflow-history"
-VERSION = 1
-# File systems take names of 255 bytes; the end of the name needs some of them.
-_LONGEST = 200
-
-
-def recording_of(state: pb.WorkflowState, events: list[pb.HistoryEvent]) -> dict[str, Any]:
-    """A history as a document: its events in the JSON form that protobuf gives them."""
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "instance_id": state.instanceId,
-        "name": state.name or read_story(events).name,
-        "status": status_of(state).name,
-        "input": state.input.value if state.HasField("input") else None,
-        "output": state.output.value if state.HasField("output") else None,
-        "events": [MessageToDict(event) for event in events],
-    }
-
-
-def file_name(instance_id: str) -> str:
-    """A name that every file system takes, and no two instances share."""
-    safe = quote(instance_id, safe="")
-    if len(safe) > _LONGEST:
-        safe = f"{safe[:_LONGEST]}-{hashlib.sha256(instance_id.encode()).hexdigest()[:16]}"
-    return f"{safe}.history.json"
+from dapr_workflow_sdk.cli.rendering import clean
+from dapr_workflow_sdk.cli.session import Session, hub_command
+from dapr_workflow_sdk.client.recording import recording_of, write_recording
 
 
 @hub_command
@@ -80,7 +49,7 @@ def export(
             if folder is None:
                 session.line(document)
             else:
-                path = _write(folder, document)
+                path = write_recording(folder, document)
                 if session.json:
                     session.line({"id": document["instance_id"], "file": str(path), "events": len(document["events"])})
             show(count)
@@ -92,17 +61,3 @@ def _recordings(session: Session, ids: list[str]) -> Iterator[dict[str, Any]]:
     for instance_id in ids:
         state = read_state_of(session, instance_id)
         yield recording_of(state, read_events(session, instance_id))
-
-
-def _write(folder: Path, document: dict[str, Any]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / file_name(document["instance_id"])
-    # Whoever reads the folder sees whole files only.
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(encoded(document, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return path

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from dapr_workflow_sdk.cli.recordings import file_name, recording_of
+from dapr_workflow_sdk.client.recording import file_name, recording_of
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from tests.cli.places import Place, quick, real
