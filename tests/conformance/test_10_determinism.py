@@ -32,8 +32,9 @@ from dapr_workflow_sdk.replay.turn import TurnOutput
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of
 from tests.conformance import literal as h
-from tests.conformance.hubs import Hub, kind_of
+from tests.conformance.hubs import KINDS, Hub, kind_of
 from tests.conformance.own_hubs import HandWorker, OwnHub, engine_hub, in_background, own_hub
+from tests.engine.traces import Traces, attributes_of, id_of, parent_of, trace_of
 
 Run = Generator[Task[Any], Any, Any]
 Call = Callable[[WorkflowContext], Task[Any]]
@@ -680,6 +681,101 @@ def test_128_who_is_not_traced_has_no_trace(own: OwnHub) -> None:
         instance_id = own.start_soon(call)
         worker.play(worker.turn(instance_id))
         assert not worker.activity(instance_id).request.HasField("parentTraceContext")
+
+
+_ENGINES = [kind for kind in KINDS if kind != "daprd"]
+
+
+@pytest.mark.parametrize("kind", _ENGINES)
+def test_128_the_spans_of_a_workflow(kind: str, tmp_path: Path) -> None:
+    """Names, kinds, parents and attributes are Dapr's; a sidecar tells of them by itself, to an exporter of its own."""
+    traces = Traces()
+    with engine_hub(kind, tmp_path, tracer_provider=traces.provider) as own:
+
+        @own.runtime.activity(name="work")
+        def work(ctx: WorkflowActivityContext, fails: bool) -> None:
+            with traces.tracer.start_as_current_span("inside"):
+                if fails:
+                    raise ValueError("no such order")
+
+        @own.runtime.workflow(name="kid")
+        def kid(ctx: WorkflowContext, _: None) -> Run:
+            yield ctx.call_activity(work, input=True)
+
+        @own.runtime.workflow(name="flow")
+        def flow(ctx: WorkflowContext, last: bool) -> Run:
+            yield ctx.call_activity(work, input=False)
+            if not last:
+                ctx.continue_as_new(True, save_events=True)
+                return None
+            yield ctx.create_timer(timedelta(milliseconds=1))
+            yield ctx.wait_for_external_event("go")
+            try:
+                yield ctx.call_child_workflow(kid, instance_id="kid")
+            except TaskFailedError:
+                return "caught"
+
+        own.runtime.start()
+        with traces.tracer.start_as_current_span("request"):
+            instance_id = own.start(flow, False)
+        own.client.raise_workflow_event(instance_id, "go", data="now")
+        assert own.finish(instance_id).serialized_output == '"caught"'
+
+    request, creation = traces.one("request"), traces.one("create_orchestration||flow")
+    first, second = traces.named("orchestration||flow")
+    child, timer = traces.one("orchestration||kid"), traces.one("timer")
+    works, inside = traces.named("activity||work"), traces.named("inside")
+    assert len(traces.all()) == 12
+    assert [parent_of(span) for span in (request, creation, first, second, child, timer)] == [
+        None,
+        id_of(request),
+        id_of(creation),
+        None,
+        id_of(second),
+        id_of(second),
+    ]
+    assert [parent_of(span) for span in works] == [id_of(first), id_of(second), id_of(child)]
+    assert [parent_of(span) for span in inside] == [id_of(span) for span in works]
+    assert {trace_of(span) for span in (creation, first, works[0], inside[0])} == {trace_of(request)}
+    assert {trace_of(span) for span in (child, timer, *works[1:], *inside[1:])} == {trace_of(second)}
+    assert trace_of(first) != trace_of(second)
+    assert [span.kind.name for span in (creation, first, child, works[0], timer)] == [
+        "CLIENT",
+        "SERVER",
+        "SERVER",
+        "SERVER",
+        "INTERNAL",
+    ]
+    run = {"type": "orchestration", "task.name": "flow", "task.instance_id": instance_id}
+    assert attributes_of(creation) == run
+    assert attributes_of(first) == {**run, "runtime_status": "CONTINUED_AS_NEW"}
+    assert attributes_of(second) == {**run, "runtime_status": "COMPLETED"}
+    assert attributes_of(child) == {
+        "type": "orchestration",
+        "task.name": "kid",
+        "task.instance_id": "kid",
+        "runtime_status": "FAILED",
+    }
+    assert attributes_of(works[0]) == {
+        "type": "activity",
+        "task.name": "work",
+        "task.instance_id": instance_id,
+        "task.task_id": 1,
+    }
+    fire_at = attributes_of(timer).pop("fire_at")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", str(fire_at))
+    assert attributes_of(timer) == {
+        "type": "timer",
+        "fire_at": fire_at,
+        "task.task_id": 2,
+        "task.instance_id": instance_id,
+    }
+    assert [(event.name, dict(event.attributes or {})) for event in second.events] == [
+        ("Received external event", {"name": "go", "size": 5})
+    ]
+    errors = {span.name for span in traces.all() if span.status.status_code.name == "ERROR"}
+    assert errors == {"activity||work", "orchestration||kid", "inside"}
+    assert works[2].status.description == "no such order"
 
 
 # ---- 130: combinations -------------------------------------------------------------------------------------
