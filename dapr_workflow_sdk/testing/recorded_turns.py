@@ -126,9 +126,9 @@ class TurnCheck:
         if had is not None:
             event = had.event
         else:
-            # The call would stand after those that are there, or after the timers of waits without a timeout.
-            before = [n for n, e in enumerate(turn.answer, turn.first_answer) if recorded_step(e) is not None]
-            event = (before[-1] if before else turn.first_answer - 1) + 1
+            # In its place the history has the timer of a wait without a timeout, or nothing more of this turn.
+            later = [n for n, e in enumerate(turn.answer, turn.first_answer) if e.eventId >= asked[agreed].number]
+            event = later[0] if later else turn.first_answer + len(turn.answer)
         ending = ending_of(trace.instance.outcome)
         rest = recorded_steps(self._events[event - 1 :], event)
         earlier = (*trace.agreements, *(Agreement(*pair) for pair in zip(recorded[:agreed], asked, strict=False)))
@@ -207,6 +207,9 @@ class TurnCheck:
         diagnosis: Diagnosis,
         what: str,
     ) -> Mismatch:
+        code = self._definition.code
+        if place is None and code is not None:
+            place = (code.co_filename, code.co_firstlineno)
         who = f"Workflow {self._workflow!r}, instance {self._instance_id!r}"
         return make_mismatch(
             self._workflow,

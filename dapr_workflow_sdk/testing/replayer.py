@@ -238,7 +238,9 @@ class Replayer:
         # At an earlier turn code and history may part before they do in the whole history.
         if mismatch is None or self._prefixes:
             checked = turns if self._prefixes else turns[-1:]
-            mismatch = next(filter(None, map(check.mismatch, checked)), mismatch)
+            found = next(filter(None, map(check.mismatch, checked)), None)
+            if found is not None and (mismatch is None or found.event < mismatch.event):
+                mismatch = found
         return ReplayResult(
             history=recorded,
             status=_status(output.outcome),
