@@ -50,6 +50,7 @@ CALLS: dict[str, str] = {
         random: random uniform triangular randint randrange getrandbits randbytes choice choices shuffle sample seed
         random: betavariate expovariate gammavariate gauss lognormvariate normalvariate vonmisesvariate paretovariate
         random: weibullvariate binomialvariate setstate getstate SystemRandom
+        tempfile: _get_candidate_names
         secrets: choice randbelow randbits token_bytes token_hex token_urlsafe SystemRandom
         os: urandom getrandom
         ssl: RAND_bytes
@@ -109,11 +110,19 @@ CALLS: dict[str, str] = {
         builtins: id
         gc: collect get_objects get_count get_referrers get_referents get_stats is_tracked
         weakref: ref proxy WeakSet WeakValueDictionary WeakKeyDictionary getweakrefcount getweakrefs finalize
-        sys: getsizeof _getframe getallocatedblocks
+        sys: getsizeof getallocatedblocks
         tracemalloc: get_traced_memory take_snapshot
-        inspect: stack currentframe
         """,
     ),
+    **_names(
+        "introspection",
+        """
+        sys: _getframe
+        inspect: stack currentframe getsource getsourcelines getsourcefile getlineno getmembers trace
+        traceback: format_exc format_stack format_tb extract_stack extract_tb format_exception print_exc print_stack
+        """,
+    ),
+    **_names("global-state", "contextvars.ContextVar: set reset"),
     **_names(
         "file",
         """
@@ -287,6 +296,9 @@ OBJECTS: dict[str, str] = {
     if rule in {"network", "database", "client", "thread"} and (name.rpartition(".")[2][:1].isupper())
 } | {
     "random.SystemRandom": "random",
+    "random.Random": "random",
+    "threading.Lock": "thread",
+    "threading.RLock": "thread",
     "requests.session": "network",
     "sqlite3.connect": "database",
     "boto3.client": "network",
@@ -305,6 +317,9 @@ OBJECTS: dict[str, str] = {
 
 # What a module computes with these when it is imported differs from process to process.
 AT_IMPORT = frozenset({"wall-clock", "random", "uuid", "environment", "machine", "hash", "memory"})
+
+# Classes whose objects only do so when several runs share them.
+SHARED_ONLY = frozenset({"random.Random", "threading.Lock", "threading.RLock"})
 
 # Callables that call the functions they are given.
 CALLERS = frozenset(
@@ -380,6 +395,7 @@ def rule_of_call(name: str, call: ast.Call) -> str | None:
     return None
 
 
-def rule_of_method(name: str) -> str | None:
-    """The rule that a method breaks because of its class."""
-    return OBJECTS.get(name.rpartition(".")[0])
+def rule_of_method(name: str, *, shared: bool = True) -> str | None:
+    """The rule that a method breaks because of its class, and of who has the object."""
+    owner = name.rpartition(".")[0]
+    return None if owner in SHARED_ONLY and not shared else OBJECTS.get(owner)

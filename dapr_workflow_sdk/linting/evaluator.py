@@ -202,7 +202,19 @@ class Evaluator:
             return self._operation(node, scope, frame)
         if isinstance(node, ast.Subscript):
             return self._item(node, scope, frame)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            asked = self.value(node.operand, scope, frame)
+            return asked if asked.kind is Kind.REPLAYING else UNKNOWN
+        if isinstance(node, ast.Await | ast.Yield | ast.YieldFrom):
+            return self._waited_for(node.value, scope, frame)
         return self._display(node, scope, frame)
+
+    def _waited_for(self, node: ast.expr | None, scope: Scope, frame: Frame | None) -> Value:
+        if isinstance(node, ast.Call):
+            function = self.value(node.func, scope, frame)
+            if function.kind is Kind.CONTEXT_METHOD and function.name in TASK_METHODS:
+                return Value(Kind.RESULT)
+        return UNKNOWN
 
     def _display(self, node: ast.AST, scope: Scope, frame: Frame | None) -> Value:
         if isinstance(node, ast.Set):
@@ -257,6 +269,8 @@ class Evaluator:
         if owner is None:
             return self._free(name, scope)
         shared = owner.kind in ("module", "class") or (frame is not None and frame.outlives(owner))
+        # What a module binds is the same for every call.
+        frame = None if owner.kind in ("module", "class") else frame
         imports = [binding for binding in bindings if binding.kind == "import"]
         values = [self._bound(binding, name, owner, frame) for binding in imports[:1] or bindings]
         known = [value for value, binding in zip(values, imports or bindings, strict=False) if not _is_none(binding)]
@@ -316,6 +330,11 @@ class Evaluator:
         own = None if frame is None else next((f for f in frame.around() if f.function.scope is owner), None)
         if own is not None and name in own.arguments:
             return own.arguments[name]
+        if binding.value is not None and own is not None:
+            # A default that can change is made once, when the function is defined.
+            default = self.value(binding.value, binding.home, None)
+            if default.kind in (Kind.CONTAINER, Kind.SET) and not isinstance(binding.value, ast.Tuple):
+                return default.kept(shared=True)
         if binding.annotation is not None:
             annotated = self.annotation(binding.annotation, binding.home)
             if annotated.kind is not Kind.UNKNOWN:
@@ -323,11 +342,6 @@ class Evaluator:
         method = self.function(owner.node, self.module_of(owner))
         if method.owner is not None and method.parameters[:1] == [name]:
             return self._self(method, method.owner)
-        if binding.value is not None and own is not None:
-            # A default that can change is made once, when the function is defined.
-            default = self.value(binding.value, binding.home, None)
-            if default.kind in (Kind.CONTAINER, Kind.SET):
-                return default.kept(shared=True)
         return UNKNOWN
 
     @staticmethod
@@ -407,7 +421,9 @@ class Evaluator:
         binding = definer.scope.bindings[name][0]
         if binding.annotation is not None:
             annotated = self.annotation(binding.annotation, definer.scope)
-            return annotated.kept(owner.shared)
+            # A plain class keeps one object for all; dataclasses and the like make a field of it.
+            plain = not definer.node.bases and not definer.node.decorator_list and binding.value is not None
+            return annotated.kept(owner.shared or plain)
         return value.kept(shared=True)
 
     def _assigned_to_self(self, cls: Class, name: str) -> Value | None:
@@ -455,6 +471,11 @@ class Evaluator:
             return UNKNOWN if function.is_async else Value(Kind.GENERATOR, target=function)
         if function.is_async:
             return Value(Kind.COROUTINE, target=function)
+        if self.has_decorator(function, CACHES):
+            # Whoever asks again gets the same object.
+            only = function.returned[0] if len(function.returned) == 1 else None
+            found = UNKNOWN if only is None else self.value(only, function.scope, None)
+            return found.kept(shared=True)
         if not isinstance(function.node, ast.Lambda) and function.node.returns is not None:
             annotated = self.annotation(function.node.returns, function.scope.parent or function.scope)
             if annotated.kind not in (Kind.UNKNOWN, Kind.CONTAINER):
@@ -462,7 +483,7 @@ class Evaluator:
         returned = function.returned
         if len(returned) == 1 and returned[0] is not None:
             found = self.value(returned[0], self.module_of(function.scope).names.scope_at(returned[0]), None)
-            if found.kind in (Kind.TASK, Kind.TASKS, Kind.SET, Kind.UNORDERED):
+            if found.kind in (Kind.TASK, Kind.TASKS, Kind.SET, Kind.UNORDERED, Kind.REPLAYING):
                 return found
         return UNKNOWN
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 
 from dapr_workflow_sdk.linting.scopes import Scope, own_nodes
-from dapr_workflow_sdk.linting.values import Kind
+from dapr_workflow_sdk.linting.values import Class, Function, Kind
 from dapr_workflow_sdk.linting.visit import Visit, shown
 
 _BROAD = frozenset({"builtins.BaseException", "builtins.GeneratorExit"})
+_MANAGERS = frozenset({"contextlib.contextmanager"})
 _LOCKS = frozenset({"threading.Lock", "threading.RLock", "multiprocessing.Lock", "multiprocessing.RLock"})
 
 
@@ -76,10 +77,20 @@ def _check_try(visit: Visit, node: ast.AST, scope: Scope) -> None:
                 caught = "except" if handler.type is None else f"except {shown(handler.type)}"
                 visit.find("swallowed-exit", _heading(handler), f"`{caught}:` around a wait")
             break
+    for left in own_nodes(final):
+        # A call on the context ends a run that is dropped; a task that was made before would be waited for.
+        waits = isinstance(left, ast.Yield | ast.Await) and isinstance(left.value, ast.Name) and _waits(body)
+        if waits and isinstance(left, ast.Yield | ast.Await) and _is_task(visit, left.value, scope):
+            says = "goes on waiting when the run is dropped"
+            visit.find("swallowed-exit", left, f"`{shown(left)}` in `finally`", says)
     if _waits([*body, *(part for handler in handlers for part in handler.body)]):
         for left in _leaves(final):
             word = type(left).__name__.lower()
             visit.find("swallowed-exit", left, f"`{word}` in `finally` around a wait")
+
+
+def _is_task(visit: Visit, node: ast.expr | None, scope: Scope) -> bool:
+    return node is not None and visit.value(node, scope).kind is Kind.TASK
 
 
 def _heading(handler: ast.ExceptHandler) -> ast.AST:
@@ -126,6 +137,40 @@ def _check_with(visit: Visit, node: ast.With, scope: Scope) -> None:
         broad = any(visit.value(part, scope).name in _BROAD for part in given)
         if suppresses and broad and _is_suspended(visit):
             visit.find("swallowed-exit", entered, f"`with {shown(entered)}` around a wait")
+        if _is_suspended(visit) and _forgives(visit, entered, scope):
+            visit.find("swallowed-exit", entered, f"`with {shown(entered)}` around a wait")
         value = visit.value(entered, scope)
         if value.kind is Kind.OBJECT and value.name in _LOCKS:
             visit.find("thread", entered, shown(entered), "is a lock that is held over a wait")
+
+
+def _forgives(visit: Visit, entered: ast.expr, scope: Scope) -> bool:
+    """Whether a context manager of the project swallows whatever is raised in its block."""
+    value = visit.value(entered, scope)
+    if value.kind is Kind.INSTANCE and isinstance(value.target, Class):
+        found = visit.evaluator.attribute_of(value.target, "__exit__")
+        leaving = None if found is None else found[1].target
+        return isinstance(leaving, Function) and any(_is_always_true(part) for part in leaving.returned)
+    manager = visit.value(entered.func, scope).target if isinstance(entered, ast.Call) else None
+    if not isinstance(manager, Function) or not visit.evaluator.has_decorator(manager, _MANAGERS):
+        return False
+    return any(
+        isinstance(node, ast.Try)
+        and _waits(node.body)
+        and any(
+            _is_broad(visit, handler.type, manager.scope)
+            and not any(isinstance(part, ast.Raise) for part in own_nodes(handler.body))
+            for handler in node.handlers
+        )
+        for node in manager.own_nodes
+    )
+
+
+def _is_always_true(returned: ast.expr | None) -> bool:
+    """Whether ``__exit__`` says that it has dealt with any error: True, or whether there is one."""
+    if isinstance(returned, ast.Constant):
+        return returned.value is True
+    if isinstance(returned, ast.Compare) and isinstance(returned.left, ast.Name):
+        other = returned.comparators[0]
+        return isinstance(returned.ops[0], ast.IsNot) and isinstance(other, ast.Constant) and other.value is None
+    return False

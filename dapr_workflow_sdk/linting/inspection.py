@@ -10,7 +10,7 @@ from dapr_workflow_sdk.linting.discovery import Discovery
 from dapr_workflow_sdk.linting.evaluator import CACHES, Evaluator
 from dapr_workflow_sdk.linting.findings import Finding, Step
 from dapr_workflow_sdk.linting.rules import RULES
-from dapr_workflow_sdk.linting.scopes import DEFINITIONS, Scope, all_arguments
+from dapr_workflow_sdk.linting.scopes import DEFINITIONS, Scope, all_arguments, defaults_of
 from dapr_workflow_sdk.linting.values import Class, Frame, Function, Kind, Value
 from dapr_workflow_sdk.linting.visit import Report, Visit, shown
 
@@ -57,6 +57,14 @@ class _Walk:
         for statement in body if isinstance(body, list) else [body]:
             self._walk(statement, function.scope)
         waiting.check_names(self._visit)
+        self._check_defaults()
+
+    def _check_defaults(self) -> None:
+        visit = self._visit
+        around = visit.function.scope.parent or visit.function.scope
+        for name, default in defaults_of(visit.function.node.args).items():
+            if name not in visit.frame.arguments:
+                state.check_default(visit, name, default, around)
 
     def _walk(self, node: ast.AST, scope: Scope) -> None:
         if isinstance(node, DEFINITIONS):
@@ -126,6 +134,8 @@ class _Walk:
         exits.check(visit, node, scope)
         if isinstance(node, ast.For | ast.comprehension):
             self._on_namespace(node.iter, scope)
+        elif isinstance(node, ast.FormattedValue):
+            self._on_text(node.value, scope)
 
     def _on_mention(self, node: ast.Name | ast.Attribute, scope: Scope) -> None:
         visit = self._visit
@@ -137,6 +147,15 @@ class _Walk:
             if owner.kind is Kind.INSTANCE and isinstance(owner.target, Class):
                 self._follow_property(owner, owner.target, node)
 
+    def _on_text(self, node: ast.expr, scope: Scope) -> None:
+        """The text of an object that has none of its own is its class and its address."""
+        value = self._visit.value(node, scope)
+        cls = value.target
+        if value.kind is not Kind.INSTANCE or not isinstance(cls, Class) or cls.node.bases or cls.node.decorator_list:
+            return
+        if not {"__str__", "__repr__", "__format__"} & cls.scope.bindings.keys():
+            self._visit.find("memory", node, f"The text of {shown(node)}", "holds the object's address")
+
     def _on_namespace(self, node: ast.expr, scope: Scope) -> None:
         """Going through the names of a module: what is there depends on what was imported."""
         inner = node
@@ -146,13 +165,14 @@ class _Walk:
             inner = inner.args[0]
         if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and not inner.args:
             if inner.func.attr == "__subclasses__":
-                self._visit.find("memory", inner)
+                self._visit.find("introspection", inner)
                 return
             inner = inner.func.value
         function = self._visit.value(inner.func, scope).name if isinstance(inner, ast.Call) else ""
         arguments = inner.args if isinstance(inner, ast.Call) else []
-        if function == "builtins.globals" or (function == "builtins.vars" and not arguments):
-            self._visit.find("global-state", inner, says="goes through names, which change with every edit and import")
+        if function in ("builtins.globals", "builtins.dir") or (function == "builtins.vars" and not arguments):
+            says = "goes through names, which change with every edit and import"
+            self._visit.find("introspection", inner, says=says)
 
     # ---- calls -----------------------------------------------------------------------------------------------
 
@@ -163,10 +183,16 @@ class _Walk:
             self._on_outside(call, function)
             if function.name in CALLERS:
                 self._callbacks(call.args, call, scope)
+            if function.name in ("builtins.str", "builtins.repr") and call.args:
+                self._on_text(call.args[0], scope)
         elif function.kind is Kind.FUNCTION and isinstance(function.target, Function):
             self._follow(function.target, function.receiver, call, scope)
         elif function.kind is Kind.CLASS and isinstance(function.target, Class):
             self._construct(function.target, call, scope)
+        elif function.kind is Kind.INSTANCE and isinstance(function.target, Class):
+            called = visit.evaluator.attribute_of(function.target, "__call__")
+            if called is not None and isinstance(called[1].target, Function):
+                self._follow(called[1].target, function, call, scope)
         elif isinstance(call.func, ast.Attribute):
             self._on_method(call, call.func, scope)
         given = [part.value for part in call.keywords if part.arg in _CALLBACKS]
@@ -176,7 +202,7 @@ class _Walk:
         rule_id = rule_of_call(function.name, call)
         receiver = function.receiver
         if rule_id is None and (receiver is None or not receiver.fresh):
-            rule_id = rule_of_method(function.name)
+            rule_id = rule_of_method(function.name, shared=receiver is not None and receiver.shared)
         if rule_id is not None:
             self._visit.find(rule_id, call, _called(call, function))
 
@@ -218,6 +244,8 @@ class _Walk:
                 continue
             for part in default.keywords:
                 value = visit.evaluator.value(part.value, cls.scope, None)
+                if part.arg in _CALLBACKS and value.kind is Kind.FUNCTION and isinstance(value.target, Function):
+                    self._enter(value.target, {}, call, driving=False)
                 if part.arg in _CALLBACKS and value.kind is Kind.OUTSIDE and value.name in CALLS:
                     rule_id = CALLS[value.name]
                     says = f"{RULES[rule_id].says}: its field {name!r} is set by {shown(part.value)}()"
@@ -253,7 +281,12 @@ class _Walk:
         if given_context and visit.evaluator.has_decorator(function, CACHES):
             visit.find("global-state", call, says="is cached, so other instances get the context of this one")
         # What is not known here may be told by an annotation there.
-        known = {name: value for name, value in arguments.items() if value.kind is not Kind.UNKNOWN or value.shared}
+        annotated = {parameter.arg for parameter in parameters if parameter.annotation is not None}
+        known = {
+            name: value
+            for name, value in arguments.items()
+            if value.kind is not Kind.UNKNOWN or value.shared or name not in annotated
+        }
         around = visit.parent(call)
         iterated = isinstance(around, ast.For | ast.comprehension) and around.iter is call
         handed = isinstance(around, ast.Call) and call in around.args and not _is_context_call(visit, around)

@@ -37,6 +37,8 @@ def check(visit: Visit, node: ast.AST, scope: Scope) -> None:
     """Looks at a loop, a comprehension, a call or an unpacking."""
     if isinstance(node, ast.For):
         if _goes_through_set(visit, node.iter, scope) and not _any_order(visit, node.body, scope):
+            if _is_consumed_in_any_order(visit):
+                return
             _find(visit, node.iter, f"The loop over {shown(node.iter)}")
     elif isinstance(node, ast.ListComp | ast.GeneratorExp):
         first = node.generators[0].iter
@@ -44,6 +46,9 @@ def check(visit: Visit, node: ast.AST, scope: Scope) -> None:
             _find(visit, first, f"The comprehension over {shown(first)}")
     elif isinstance(node, ast.Call):
         _check_call(visit, node, scope)
+    elif isinstance(node, ast.YieldFrom):
+        if visit.value(node.value, scope).kind is Kind.SET and not _is_consumed_in_any_order(visit):
+            _find(visit, node, f"yield from {shown(node.value)}")
     elif isinstance(node, ast.Starred):
         around = visit.parent(node)
         if visit.value(node.value, scope).kind is Kind.SET and not isinstance(around, ast.Set):
@@ -61,8 +66,11 @@ def _check_call(visit: Visit, call: ast.Call, scope: Scope) -> None:
     sets = [argument for argument in call.args if visit.value(argument, scope).kind is Kind.SET]
     if function.kind is Kind.OUTSIDE and sets:
         builtin = function.name.startswith("builtins.") and function.name.rpartition(".")[2] in _ORDERING
-        if ours(function) in COMBINATORS or (
-            (builtin or function.name.startswith(_MODULES)) and not _harmless(visit, call)
+        ties = function.name in ("builtins.sorted", "builtins.min", "builtins.max") and _keeps_ties(call)
+        if (
+            ties
+            or ours(function) in COMBINATORS
+            or ((builtin or function.name.startswith(_MODULES)) and not _harmless(visit, call))
         ):
             _find(visit, call, f"{shown(call.func)}({shown(sets[0])})")
     elif isinstance(call.func, ast.Attribute):
@@ -71,6 +79,14 @@ def _check_call(visit: Visit, call: ast.Call, scope: Scope) -> None:
             _find(visit, call)
         elif call.func.attr == "join" and sets and isinstance(call.func.value, ast.Constant):
             _find(visit, call, f"{shown(call.func)}({shown(sets[0])})")
+
+
+def _is_consumed_in_any_order(visit: Visit) -> bool:
+    """Whether this is a generator of values, and whoever goes through it does not care for their order."""
+    if visit.frame.driving or not visit.sites:
+        return False
+    outer, site = visit.sites[-1]
+    return _harmless(outer, site)
 
 
 def _find(visit: Visit, node: ast.AST, text: str | None = None) -> None:
@@ -93,6 +109,14 @@ def _goes_through_set(visit: Visit, node: ast.expr, scope: Scope) -> bool:
     return isinstance(inner, ast.DictComp) or (isinstance(inner, ast.Call) and _name(inner) in ("dict", "fromkeys"))
 
 
+def _keeps_ties(call: ast.Call) -> bool:
+    """Whether a call orders by length: equally long elements keep the order they come in."""
+    key = next((part.value for part in call.keywords if part.arg == "key"), None)
+    if isinstance(key, ast.Lambda) and isinstance(key.body, ast.Call):
+        key = key.body.func
+    return isinstance(key, ast.Name) and key.id == "len"
+
+
 def _name(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
@@ -102,7 +126,7 @@ def _harmless(visit: Visit, node: ast.AST) -> bool:
     around = visit.parent(node)
     if isinstance(around, ast.Call) and node in around.args:
         method = isinstance(around.func, ast.Attribute) and around.func.attr in _ANY_ORDER_METHODS
-        if method or _name(around) in _ANY_ORDER:
+        if method or (_name(around) in _ANY_ORDER and not _keeps_ties(around)):
             return True
         made = _name(around) in _ORDERING or (isinstance(around.func, ast.Name) and around.func.id == "tuple")
         return made and _harmless(visit, around)

@@ -82,6 +82,13 @@ _ALL = (
         "a key that the data has, such as an order's number.",
     ),
     Rule(
+        "introspection",
+        "The code itself",
+        "looks at the code itself",
+        "Lines, names and classes change with every edit, and with what was imported before.",
+        "names and lists that stand in the code.",
+    ),
+    Rule(
         "file",
         "Files",
         "uses the file system",
@@ -178,6 +185,20 @@ _ALL = (
         "swallows GeneratorExit",
         "A waiting run that leaves memory is closed with GeneratorExit; code that catches it goes on when it must not.",
         "`except Exception`, or `raise` at the end of the handler.",
+    ),
+    Rule(
+        "wrong-delay",
+        "A delay that is a number",
+        "is a number",
+        "Timers and timeouts take a timedelta or a datetime; a number ends the instance with an error.",
+        "timedelta(seconds=...).",
+    ),
+    Rule(
+        "after-renewal",
+        "Calls after continue_as_new",
+        "is asked for after ctx.continue_as_new()",
+        "Whatever the code asks for after it is dropped, and the run is over at its next wait.",
+        "ctx.continue_as_new() as the last thing before the return.",
     ),
     Rule(
         "direct-call",

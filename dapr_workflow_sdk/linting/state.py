@@ -10,7 +10,7 @@ from dapr_workflow_sdk.linting.catalogue import AT_IMPORT, VALUES, rule_of_call
 from dapr_workflow_sdk.linting.project import Module
 from dapr_workflow_sdk.linting.rules import RULES
 from dapr_workflow_sdk.linting.scopes import Binding, Scope
-from dapr_workflow_sdk.linting.values import Function, Kind
+from dapr_workflow_sdk.linting.values import Class, Function, Kind
 from dapr_workflow_sdk.linting.visit import Visit, shown
 
 RULE = "global-state"
@@ -40,6 +40,7 @@ _CHANGING = frozenset(
 _CONTAINERS = (Kind.CONTAINER, Kind.SET, Kind.UNORDERED, Kind.TASKS)
 # Calls that pass on what they are given.
 _PURE = ("builtins.", "datetime.", "decimal.", "pathlib.", "uuid.UUID", "json.", "fractions.", "zoneinfo.")
+_DEEPEST = 3
 _PURE_NAMES = frozenset({"RetryPolicy"})
 
 
@@ -141,7 +142,15 @@ def _made_by(visit: Visit, binding: Binding, module: Module) -> tuple[str, str] 
     return None if binding.value is None else _impure(visit, binding.value, module.names.top)
 
 
-def _impure(visit: Visit, node: ast.AST, scope: Scope) -> tuple[str, str] | None:
+def check_default(visit: Visit, name: str, default: ast.expr, scope: Scope) -> None:
+    """Looks at a default that is used: Python computes it once, when it defines the function."""
+    made = _impure(visit, default, scope)
+    if made is not None:
+        says = f"was set by {made[1]} when its module was imported, which {RULES[made[0]].says}"
+        visit.find(made[0], default, f"The default of {name!r}", says)
+
+
+def _impure(visit: Visit, node: ast.AST, scope: Scope, depth: int = 0) -> tuple[str, str] | None:
     if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
         return None
     if isinstance(node, ast.Call):
@@ -149,12 +158,20 @@ def _impure(visit: Visit, node: ast.AST, scope: Scope) -> tuple[str, str] | None
         rule_id = rule_of_call(function.name, node) if function.kind is Kind.OUTSIDE else None
         if rule_id is not None:
             return (rule_id, shown(node)) if rule_id in AT_IMPORT else None
-        passes_on = function.kind is Kind.UNKNOWN or (
-            function.kind is Kind.OUTSIDE
-            and (
-                function.name.startswith((*_PURE, *VALUES))
-                or function.receiver is not None
-                or function.name.rpartition(".")[2] in _PURE_NAMES
+        if isinstance(function.target, Function) and function.kind is Kind.FUNCTION:
+            return _impure_result(visit, function.target, depth)
+        if isinstance(function.target, Class) and _reads_environment(visit, function.target):
+            return "environment", shown(node)
+        passes_on = (
+            function.kind is Kind.UNKNOWN
+            or (isinstance(function.target, Class) and function.target.is_dataclass)
+            or (
+                function.kind is Kind.OUTSIDE
+                and (
+                    function.name.startswith((*_PURE, *VALUES))
+                    or function.receiver is not None
+                    or function.name.rpartition(".")[2] in _PURE_NAMES
+                )
             )
         )
         if not passes_on:
@@ -165,10 +182,28 @@ def _impure(visit: Visit, node: ast.AST, scope: Scope) -> tuple[str, str] | None
         if rule_id in AT_IMPORT and value.name != "sys.path":
             return rule_id, shown(node)
     for child in ast.iter_child_nodes(node):
-        found = _impure(visit, child, scope)
+        found = _impure(visit, child, scope, depth)
         if found is not None:
             return found
     return None
+
+
+def _impure_result(visit: Visit, function: Function, depth: int) -> tuple[str, str] | None:
+    """What a function of the project returns, if the return statement itself says so."""
+    if depth >= _DEEPEST or function.is_generator or function.is_async:
+        return None
+    visit.evaluator.enter(function.module)
+    for returned in function.returned:
+        found = None if returned is None else _impure(visit, returned, function.scope, depth + 1)
+        if found is not None:
+            return found
+    return None
+
+
+def _reads_environment(visit: Visit, cls: Class) -> bool:
+    """Whether objects of a class fill themselves from environment variables, as those of pydantic-settings do."""
+    around = cls.scope.parent or cls.scope
+    return any(visit.evaluator.value(base, around, None).name.endswith(".BaseSettings") for base in cls.node.bases)
 
 
 def changed_by_activities(visit: Visit, module: Module) -> frozenset[str]:

@@ -30,6 +30,7 @@ class Kind(enum.Enum):
     NAIVE_UTC = enum.auto()  # ctx.current_utc_datetime.
     TASK = enum.auto()
     TASKS = enum.auto()  # A list of tasks.
+    RESULT = enum.auto()  # What a task of the context gave.
     GENERATOR = enum.auto()  # What a generator function of the project gives when it is called: `target`.
     COROUTINE = enum.auto()
     SET = enum.auto()

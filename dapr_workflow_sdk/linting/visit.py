@@ -16,7 +16,18 @@ from dapr_workflow_sdk.linting.values import Frame, Function, Kind, Value
 _LONGEST = 60
 # What is only written to a log, or counted, does not change which calls a replay makes.
 _HARMLESS_IN_LOGS = frozenset(
-    {"wall-clock", "time-zone", "random", "uuid", "environment", "machine", "hash", "memory", "global-state"}
+    {
+        "wall-clock",
+        "time-zone",
+        "random",
+        "uuid",
+        "environment",
+        "machine",
+        "hash",
+        "memory",
+        "introspection",
+        "global-state",
+    }
 )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from dapr_workflow_sdk.linting.catalogue import rule_of_call, rule_of_method
-from dapr_workflow_sdk.linting.evaluator import COMBINATORS, ours
-from dapr_workflow_sdk.linting.scopes import Binding, Scope
+from dapr_workflow_sdk.linting.evaluator import COMBINATORS, TASK_METHODS, ours
+from dapr_workflow_sdk.linting.scopes import Binding, Scope, own_nodes
 from dapr_workflow_sdk.linting.values import Function, Kind, Value
 from dapr_workflow_sdk.linting.visit import Visit, shown
 
@@ -75,6 +75,8 @@ def _check_waited(visit: Visit, node: ast.AST, waited: ast.expr, scope: Scope, w
         if (value.kind is Kind.GENERATOR or word == "yield") and not _is_activity(visit, value):
             kind = "generator" if value.kind is Kind.GENERATOR else "coroutine"
             visit.find("not-a-task", node, f"{word} {shown(waited)}", f"waits for a {kind}; use {wanted}")
+    elif value.kind is Kind.RESULT:
+        visit.find("not-a-task", node, f"{word} {shown(waited)}", "waits for a result, which is there already")
     elif isinstance(waited, _NOT_TASKS):
         visit.find("not-a-task", node, f"{word} {shown(waited)}")
     elif isinstance(waited, ast.Call) and _returns_nothing(visit, waited, scope):
@@ -137,6 +139,9 @@ def _check_async_block(visit: Visit, node: ast.AsyncFor | ast.AsyncWith, scope: 
     entered = [node.iter] if isinstance(node, ast.AsyncFor) else [item.context_expr for item in node.items]
     word = "async for over" if isinstance(node, ast.AsyncFor) else "async with"
     for expression in entered:
+        value = visit.value(expression, scope)
+        if value.kind is Kind.OBJECT and value.shared:
+            visit.find("foreign-await", expression, f"{word} {shown(expression)}")
         if isinstance(expression, ast.Call) and _is_foreign_call(visit, expression, scope):
             visit.find("foreign-await", expression, f"{word} {shown(expression)}")
 
@@ -163,6 +168,15 @@ def _check_statement(visit: Visit, node: ast.Expr, scope: Scope) -> None:
         visit.find("forgotten-yield", node.value, "A list of tasks")
     elif value.kind in (Kind.GENERATOR, Kind.COROUTINE) and isinstance(node.value, ast.Call):
         _forgotten_helper(visit, node.value, value)
+    elif _is_lazy(visit, node.value, scope):
+        visit.find("forgotten-yield", node.value, says="makes no call: nobody goes through it")
+
+
+def _is_lazy(visit: Visit, node: ast.expr, scope: Scope) -> bool:
+    """Whether an expression only would make calls if somebody went through it."""
+    if isinstance(node, ast.Call) and visit.value(node.func, scope).name in ("builtins.map", "builtins.filter"):
+        return any(isinstance(part, ast.Lambda) and visit.waits_or_calls(part.body) for part in node.args)
+    return isinstance(node, ast.GeneratorExp) and visit.value(node, scope).kind is Kind.TASKS
 
 
 def _forgotten_helper(visit: Visit, node: ast.AST, value: Value) -> None:
@@ -196,6 +210,8 @@ def _check_arguments(visit: Visit, call: ast.Call, scope: Scope) -> None:
         payloads = [part.value for part in call.keywords if part.arg in _PAYLOADS]
         if function.name in ("continue_as_new", "set_custom_status"):
             payloads += call.args[:1]
+        if function.name in TASK_METHODS:
+            _check_call_arguments(visit, call)
         for payload in payloads:
             for part in payload.elts if isinstance(payload, ast.List | ast.Tuple) else [payload]:
                 value = visit.value(part, scope)
@@ -203,8 +219,39 @@ def _check_arguments(visit: Visit, call: ast.Call, scope: Scope) -> None:
                     visit.find("forgotten-yield", part, says="is passed on without having been waited for")
                 elif value.kind is Kind.CONTEXT:
                     visit.find("context-escape", part, "The context", "is passed on as a payload")
+        if function.name == "continue_as_new":
+            _check_after_renewal(visit, call)
     elif ours(function) in COMBINATORS and call.args:
         _check_combinator(visit, call, scope)
+    elif ours(function) == "Task":
+        visit.find("not-a-task", call, says="makes a task that nobody finishes")
+
+
+def _check_call_arguments(visit: Visit, call: ast.Call) -> None:
+    for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+        for node in own_nodes(argument):
+            asked = isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
+            if asked and visit.value(node, visit.scope_at(node)).kind is Kind.REPLAYING:
+                visit.find("replay-branch", node, says="makes a call depend on ctx.is_replaying")
+    delays = [part.value for part in call.keywords if part.arg in ("timeout", "fire_at")]
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "create_timer":
+        delays += call.args[:1]
+    for delay in delays:
+        number = delay.operand if isinstance(delay, ast.UnaryOp) else delay
+        if isinstance(number, ast.Constant) and isinstance(number.value, int | float):
+            visit.find("wrong-delay", delay, f"The delay {shown(delay)}")
+
+
+def _check_after_renewal(visit: Visit, call: ast.Call) -> None:
+    statement = visit.parent(call)
+    around = None if statement is None else visit.parent(statement)
+    for name in ("body", "orelse", "finalbody"):
+        statements: list[ast.stmt] = getattr(around, name, None) or []
+        position = next((index for index, part in enumerate(statements) if part is statement), len(statements))
+        for node in own_nodes(statements[position + 1 :]):
+            if visit.is_task_call(node, visit.scope_at(node)):
+                visit.find("after-renewal", node)
+                return
 
 
 def _check_combinator(visit: Visit, call: ast.Call, scope: Scope) -> None:
@@ -295,7 +342,14 @@ def _check_name(visit: Visit, name: str, binding: Binding, loads: list[ast.Name]
             visit.find("forgotten-yield", loads[0], f"{name!r}", "is read without having been waited for")
         elif value.kind is Kind.TASKS and all(_only_grows(visit, load) for load in loads):
             visit.find("forgotten-yield", made, f"{name!r}")
-    elif value.kind in (Kind.GENERATOR, Kind.COROUTINE) and isinstance(made, ast.Call) and not loads:
+    elif value.kind is Kind.TASKS and isinstance(made, ast.GeneratorExp):
+        if all(_only_grows(visit, load) for load in loads):
+            visit.find("forgotten-yield", made, f"{name!r}", "makes no call: nobody goes through it")
+    elif (
+        value.kind in (Kind.GENERATOR, Kind.COROUTINE)
+        and isinstance(made, ast.Call)
+        and all(_only_closes(visit, load) for load in loads)
+    ):
         _forgotten_helper(visit, made, value)
     elif isinstance(made, ast.List) and not made.elts and loads and all(_only_grows(visit, load) for load in loads):
         grown = [_appended(visit, load) for load in loads]
@@ -318,8 +372,15 @@ def _appended(visit: Visit, load: ast.Name) -> ast.expr | None:
     return None
 
 
+def _only_closes(visit: Visit, load: ast.Name) -> bool:
+    around = visit.parent(load)
+    return isinstance(around, ast.Attribute) and around.attr == "close"
+
+
 def _only_grows(visit: Visit, load: ast.Name) -> bool:
     if _appended(visit, load) is not None:
         return True
     around = visit.parent(load)
+    if isinstance(around, ast.Compare):
+        return all(isinstance(part, ast.Constant) and part.value is None for part in around.comparators)
     return isinstance(around, ast.Call) and isinstance(around.func, ast.Name) and around.func.id == "len"
