@@ -16,6 +16,7 @@ from dapr_workflow_sdk.cli.catalogue import add_commands
 from dapr_workflow_sdk.cli.files import CommandError
 from dapr_workflow_sdk.cli.program import run_program
 from dapr_workflow_sdk.cli.signals import StopSignals
+from dapr_workflow_sdk.cli.tracing import exported_spans
 from dapr_workflow_sdk.engine.embedded import ServedEngine
 from dapr_workflow_sdk.errors import WorkflowError
 
@@ -58,6 +59,10 @@ def _configure_logging(verbose: bool) -> None:
 def _fail(message: str) -> typer.Exit:
     _errors.print(f"dapr-workflow: {message}", style="red", markup=False, soft_wrap=True)
     return typer.Exit(2)
+
+
+def _warn(message: str) -> None:
+    _errors.print(f"dapr-workflow: {message}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _ready_line(served: ServedEngine, database: Path | None, host: str = "127.0.0.1") -> str:
@@ -107,7 +112,8 @@ def run(
     database = db or Path(".dapr-workflow") / f"{program.stem}.db"
     try:
         with (
-            EmbeddedEngine(database, app_id=app_id) as engine,
+            exported_spans(_warn) as provider,
+            EmbeddedEngine(database, app_id=app_id, tracer_provider=provider) as engine,
             engine.serve(grpc_port=grpc_port, http_port=http_port, apps=_read_apps(app), api_token=api_token) as served,
         ):
             if api_token:
@@ -158,17 +164,20 @@ def engine(
 ) -> None:
     """Run only the engine, in the foreground, for workers and clients of other processes.
 
-    Stop it with Ctrl-C or SIGTERM.
+    Stop it with Ctrl-C or SIGTERM. With OTEL_EXPORTER_OTLP_ENDPOINT in the environment, spans of workflows and
+    activities go there.
     """
     _configure_logging(verbose)
     try:
         with (
             StopSignals() as signals,
+            exported_spans(_warn) as provider,
             EmbeddedEngine(
                 db,
                 app_id=app_id,
                 retention=None if keep is None else RetentionPolicy(any_terminal=parse_age(keep)),
                 activity_lease=None if activity_lease is None else parse_age(activity_lease),
+                tracer_provider=provider,
             ) as embedded,
             embedded.serve(
                 grpc_port=grpc_port,
