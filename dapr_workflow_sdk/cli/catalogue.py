@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dapr_workflow_sdk.cli import check, databases, instances, operations, purging, recordings, watching
+from dapr_workflow_sdk.cli import check, databases, instances, operations, purging, recordings, replaying, watching
 
 _LOOK = "Look"
 _ACT = "Act"
@@ -21,6 +21,8 @@ def add_commands(app: typer.Typer) -> None:
         ("watch", watching.watch, _LOOK),
         ("workers", instances.workers, _LOOK),
         ("export", recordings.export, _LOOK),
+        ("replay", replaying.replay, _CODE),
+        ("diff", replaying.diff, _CODE),
         ("start", operations.start, _ACT),
         ("wait", operations.wait, _ACT),
         ("raise", operations.raise_event, _ACT),
