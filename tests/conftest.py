@@ -12,6 +12,8 @@ import pytest
 from tests.sidecar.binaries import SidecarUnavailable, ensure_binaries
 from tests.sidecar.cluster import DaprCluster, DaprSidecar
 
+pytest_plugins = ["pytester"]
+
 
 def pytest_configure() -> None:
     """Makes the environment the same wherever the tests run: shells start background jobs with Ctrl-C ignored."""

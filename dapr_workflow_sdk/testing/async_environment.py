@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -30,6 +31,7 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
         """Made by `WorkflowEnvironment`."""
         super().__init__(stage, worker)
         self._opened = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -43,7 +45,14 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
     async def _open(self) -> None:
         if not self._opened:
             self._opened = True
+            self._loop = asyncio.get_running_loop()
             await self._stage.open()
+
+    def leave(self) -> None:
+        """Closes the environment from outside of its loop, which does not run any more."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.run_until_complete(self._stage.aclose())
+        self._stage.closed = True
 
     async def _call(self, work: Coroutine[Any, Any, T]) -> T:
         await self._open()

@@ -99,15 +99,26 @@ class WorkflowEnvironment(BaseEnvironment):
             loop.close()
 
     async def __aenter__(self) -> AsyncWorkflowEnvironment:
-        if self._loop is not None or self._asynchronous is not None:
-            raise RuntimeStateError("This test environment is in use already; make one for each test.")
-        self._asynchronous = AsyncWorkflowEnvironment(self._stage, self._worker)
-        return await self._asynchronous.__aenter__()
+        return await self.on_this_loop().__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stage.aclose()
+
+    def on_this_loop(self) -> AsyncWorkflowEnvironment:
+        """The asynchronous face without a context manager, for fixtures.
+
+        It opens on the loop on which it is first used; whoever made it calls `AsyncWorkflowEnvironment.leave` when
+        that loop no longer runs.
+
+        Raises:
+            RuntimeStateError: The environment is in use already.
+        """
+        if self._loop is not None or self._asynchronous is not None:
+            raise RuntimeStateError("This test environment is in use already; make one for each test.")
+        self._asynchronous = AsyncWorkflowEnvironment(self._stage, self._worker)
+        return self._asynchronous
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         loop = self._loop

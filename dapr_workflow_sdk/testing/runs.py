@@ -6,9 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from dapr_workflow_sdk.authoring.definitions import UNTYPED, Kind
+from dapr_workflow_sdk.client.history import WorkflowHistoryEvent, read_event
+from dapr_workflow_sdk.client.recording import recording_of, write_recording
 from dapr_workflow_sdk.client.state import WorkflowState, WorkflowStatus, read_state
 from dapr_workflow_sdk.client.wording import unmarked, value_of
 from dapr_workflow_sdk.engine.state import InstanceKey, InstanceRow, describe
@@ -171,6 +174,21 @@ class WorkflowRun(Generic[R]):
         return [wait for wait in self.waits if wait.due is not None]
 
     # ---- history -------------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> list[WorkflowHistoryEvent]:
+        """The history of the current execution, as a client's ``get_workflow_history`` returns it; it replays."""
+        self._row()
+        return [read_event(event) for event in self._events()]
+
+    def save_history(self, folder: str | Path) -> Path:
+        """Writes the history into a folder as ``dapr-workflow export`` does, for replay tests.
+
+        Returns:
+            The file, whose name is made of the instance's id.
+        """
+        state = describe(self._row(), payloads=True)
+        return write_recording(Path(folder), recording_of(state, self._events()))
 
     @property
     def timeline(self) -> str:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 from typing_extensions import Self
 
@@ -86,7 +86,7 @@ class ActivityStandIn(Generic[R]):
             value: What the activity returns.
             times: For how many calls; for all, and instead of everything set before, by default.
         """
-        return self._set(lambda *_: value, times)
+        return self._return(value, times)
 
     def raises(self, error: BaseException | type[BaseException], *, times: int | None = None) -> Self:
         """Raises an error from now on, or for the next `times` calls. A retry policy sees it like any other.
@@ -98,7 +98,7 @@ class ActivityStandIn(Generic[R]):
         Raises:
             TypeError: `error` is no exception.
         """
-        if not isinstance(error, BaseException) and not (inspect.isclass(error) and issubclass(error, BaseException)):
+        if not _is_error(error):
             raise TypeError(f"raises() takes an exception, not {error!r}.")
 
         def fail(*_: Any) -> Any:
@@ -117,19 +117,18 @@ class ActivityStandIn(Generic[R]):
         Raises:
             RegistrationError: The function cannot be called as an activity is.
         """
-        if isinstance(effect, BaseException) or (inspect.isclass(effect) and issubclass(effect, BaseException)):
+        if _is_error(effect):
             return self.raises(effect)
         if callable(effect):
             takes_input = define("activity", effect, self.name).takes_input
-            function: Callable[..., Any] = effect
-            return self._set(function if takes_input else lambda ctx, _: function(ctx), None)
+            return self._set(effect if takes_input else _without_input(effect), None)
         outcomes = list(effect)
         self._set(self._exhausted(len(outcomes)), None)
         for outcome in outcomes:
-            if isinstance(outcome, BaseException) or (inspect.isclass(outcome) and issubclass(outcome, BaseException)):
+            if _is_error(outcome):
                 self.raises(outcome, times=1)
             else:
-                self.returns(outcome, times=1)
+                self._return(outcome, 1)
         return self
 
     def never(self, *, times: int | None = None) -> Self:
@@ -145,6 +144,12 @@ class ActivityStandIn(Generic[R]):
         self._always = None
         self._next.clear()
         return self
+
+    def _return(self, value: Any, times: int | None) -> Self:
+        def give(*_: Any) -> Any:
+            return value
+
+        return self._set(give, times)
 
     def _set(self, effect: Effect, times: int | None) -> Self:
         if times is None:
@@ -263,11 +268,11 @@ class ActivityStandIn(Generic[R]):
             )
 
     def _same(self, had: Any, expected: Any) -> bool:
-        if had == expected:
+        if bool(had == expected):
             return True
         # An activity without annotations gets plain JSON where the workflow sent an object.
         try:
-            return self._plain(had) == self._plain(expected)
+            return bool(self._plain(had) == self._plain(expected))
         except PayloadError:
             return False
 
@@ -278,6 +283,17 @@ class ActivityStandIn(Generic[R]):
         if not self.calls:
             return "It was never called."
         return "Its calls:\n" + "\n".join(f"  {number}. {call}" for number, call in enumerate(self.calls, 1))
+
+
+def _is_error(value: Any) -> TypeGuard[BaseException | type[BaseException]]:
+    return isinstance(value, BaseException) or (inspect.isclass(value) and issubclass(value, BaseException))
+
+
+def _without_input(function: Callable[..., Any]) -> Effect:
+    def call(ctx: WorkflowActivityContext, _: Any) -> Any:
+        return function(ctx)
+
+    return call
 
 
 def _times(count: int) -> str:
