@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timezone
@@ -53,7 +54,22 @@ _Happening = tuple[str, int, dict[str, str | int]]
 def spans_of(provider: TracerProvider | None, clock: Clock) -> EngineSpans | None:
     """What tells a provider of spans, the one of this process by default; None if it does not want to be told."""
     tracer = (provider or trace.get_tracer_provider()).get_tracer(_TRACER, __version__)
-    return EngineSpans(tracer, clock) if isinstance(tracer, Tracer) else None
+    if isinstance(tracer, Tracer):
+        return EngineSpans(tracer, clock)
+    if not isinstance(tracer, trace.NoOpTracer | trace.ProxyTracer):
+        _warn_of(type(tracer))
+    return None
+
+
+@functools.cache
+def _warn_of(kind: type[trace.Tracer]) -> None:
+    """Once, and not at each start of a workflow."""
+    logger.warning(
+        "The engine tells of no spans: it chooses their ids, which only a provider of OpenTelemetry's SDK lets it do, "
+        "and the one here makes a %s.%s. Give the engine another with tracer_provider=.",
+        kind.__module__,
+        kind.__qualname__,
+    )
 
 
 class _Ids(IdGenerator):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
-from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
+from opentelemetry.trace import INVALID_SPAN, NoOpTracerProvider, Span, SpanKind, StatusCode, Tracer
 
 from dapr_workflow_sdk.engine.clock import SECOND
 from dapr_workflow_sdk.engine.hub import EngineHub
@@ -523,6 +524,29 @@ async def test_a_provider_that_is_none_is_told_of_nothing() -> None:
         turn = await worker.play(complete(1))
         assert hub._runner.spans is None
     assert turn.new[1].executionStarted.parentTraceContext.traceParent == _PARENT
+
+
+@on_loop
+async def test_a_provider_whose_spans_get_no_ids_is_told_of_nothing_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class OtherTracer(Tracer):
+        def start_span(self, *_: Any, **__: Any) -> Span:
+            return INVALID_SPAN
+
+        start_as_current_span = None  # type: ignore[assignment]
+
+    class OtherProvider(NoOpTracerProvider):
+        def get_tracer(self, *_: Any, **__: Any) -> Tracer:
+            return OtherTracer()
+
+    async with engine(tracer_provider=OtherProvider()) as hub:
+        await start(hub, "one")
+        await start(hub, "two")
+        assert hub._runner.spans is None
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "OtherTracer" in record.message
 
 
 @on_loop
