@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,10 +33,11 @@ _PATIENCE = 20.0
 _WAITING = ("WaitForInstanceStart", "WaitForInstanceCompletion", "TerminateInstance", "CompleteActivityTask")
 
 _ENGINE = """
-import logging, signal, sys, threading
+import faulthandler, logging, signal, sys, threading
 from dapr_workflow_sdk import EmbeddedEngine, WorkflowRuntime
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 stop = threading.Event()
+faulthandler.register(signal.SIGUSR1)
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 with EmbeddedEngine(sys.argv[1] or None, synchronous="NORMAL") as engine, engine.serve(http_port=0) as served:
     runtime = WorkflowRuntime("127.0.0.1", served.grpc_port)
@@ -204,11 +206,18 @@ class Campaign:
 
         async def take() -> None:
             while True:
-                with contextlib.suppress(grpc.aio.AioRpcError):
-                    asked = pb.GetWorkItemsRequest(maxConcurrentWorkflowWorkItems=20, maxConcurrentActivityWorkItems=20)
-                    async for item in stub(asked):
+                asked = pb.GetWorkItemsRequest(maxConcurrentWorkflowWorkItems=20, maxConcurrentActivityWorkItems=20)
+                call = stub(asked)
+                try:
+                    async for item in call:
                         self._maker.tokens = [*self._maker.tokens[-20:], item.completionToken]
                         await self._answer(channel, item)
+                except grpc.aio.AioRpcError:
+                    pass
+                finally:
+                    # A task that is cancelled while its stream opens leaves it open, and what the engine sends there
+                    # would wait for an answer.
+                    call.cancel()
                 await asyncio.sleep(0.01)
 
         working = asyncio.create_task(take())
@@ -320,7 +329,8 @@ class Campaign:
             wait = pb.GetInstanceRequest(instanceId=name, getInputsAndOutputs=True)
             answer = await _call(channel, methods.WAIT_COMPLETION, wait, pb.GetInstanceResponse)
         except grpc.aio.AioRpcError as error:
-            raise FuzzError(f"The health workflow got {error.code()}: {error.details()}") from error
+            what = f"The health workflow got {error.code()}: {error.details()}"
+            raise FuzzError(f"{what}\n{await self._symptoms(channel, name)}") from error
         if answer.workflowState.output.value != text:
             raise FuzzError(f"The health workflow ended like this:\n{answer}")
         # What the cases left is forgotten, so that memory that grows is memory that leaks.
@@ -328,6 +338,23 @@ class Campaign:
         with contextlib.suppress(grpc.aio.AioRpcError):
             await _call(channel, methods.PURGE, everything, pb.PurgeInstancesResponse)
         self._target.check()
+
+    async def _symptoms(self, channel: Any, name: str) -> str:
+        """What the engine says of an instance that does not end, and of its workers, and where its threads are."""
+        asked = (
+            (methods.GET, pb.GetInstanceRequest(instanceId=name), pb.GetInstanceResponse),
+            (methods.HISTORY, pb.GetInstanceHistoryRequest(instanceId=name), pb.GetInstanceHistoryResponse),
+            (methods.LIST_WORKERS, pb.ListWorkersRequest(), pb.ListWorkersResponse),
+        )
+        told: list[str] = []
+        for method, request, response in asked:
+            try:
+                told.append(f"{method.name}:\n{await _call(channel, method, request, response)}")
+            except grpc.aio.AioRpcError as error:
+                told.append(f"{method.name}: {error.code()} {error.details()}")
+        self._target.process.send_signal(signal.SIGUSR1)
+        await asyncio.sleep(1)
+        return "\n".join(told)
 
 
 async def _call(
