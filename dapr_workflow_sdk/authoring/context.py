@@ -56,6 +56,7 @@ class WorkflowCalls(Protocol):
     def create_timer(self, fire_at: datetime | timedelta) -> Task[None]: ...
     def wait_for_external_event(self, name: str, timeout: datetime | timedelta | None) -> Task[Any]: ...
     def continue_as_new(self, value: Any, save_events: bool) -> None: ...
+    def is_patched(self, patch_name: str) -> bool: ...
 
 
 class DaprWorkflowContext:
@@ -249,6 +250,26 @@ class DaprWorkflowContext:
             A task with the payload of the event. It fails with the built-in `TimeoutError`.
         """
         return self._calls.wait_for_external_event(name, timeout)
+
+    def is_patched(self, patch_name: str) -> bool:
+        """Whether this instance goes the way of a change that was made to the code while instances were on their way.
+
+        Instances that come here for the first time do, and do so from then on; those that have passed this place before
+        the change do not::
+
+            if ctx.is_patched("check-stock-first"):
+                yield ctx.call_activity(check_stock, input=order)
+
+        Keep the question in the code until no instance is left that has answered it; one that has, and meets code that
+        does not ask any more, stalls until the question is back.
+
+        Args:
+            patch_name: Name of the change, used for nothing else in this workflow.
+
+        Raises:
+            NotSupportedError: The task hub is a Dapr sidecar before 1.17, which keeps no answers.
+        """
+        return self._calls.is_patched(patch_name)
 
     def continue_as_new(self, new_input: Any, *, save_events: bool = False) -> None:
         """Ends this run and starts the workflow again, with a new input and an empty history.

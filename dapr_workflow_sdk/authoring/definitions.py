@@ -233,6 +233,53 @@ class Registry:
         self._module_level = module_level
         self._named: dict[tuple[Kind, str], Definition] = {}
         self._of_function: dict[tuple[Kind, Callable[..., Any]], Definition] = {}
+        self._versions: dict[str, dict[str, Definition]] = {}
+        self._latest: dict[str, str] = {}
+
+    def add_version(self, function: Callable[..., Any], name: str, version: str | None, *, is_latest: bool) -> None:
+        """Registers one of several versions of a workflow.
+
+        Args:
+            function: The function.
+            name: Name of the workflow.
+            version: Name of the version; the function's own name by default.
+            is_latest: Whether new instances begin with it; the last version that says so is the one.
+
+        Raises:
+            RegistrationError: The function does not fit, or another one is this version.
+        """
+        definition = define("workflow", function, name)
+        chosen = getattr(function, "__name__", "") if version is None else version
+        if not chosen or chosen == "<lambda>":
+            raise RegistrationError(f"A version of workflow {name!r} needs a name: give it one with version_name=...")
+        versions = self._versions.setdefault(name, {})
+        known = versions.get(chosen)
+        if known is not None and known.function != function:
+            raise RegistrationError(
+                f"Two functions are registered as version {chosen!r} of workflow {name!r}: {known.location} and "
+                f"{definition.location}. Give one of them another name with version_name=..."
+            )
+        versions[chosen] = definition
+        self._of_function["workflow", function] = definition
+        remember(function, definition)
+        if is_latest:
+            self._latest[name] = chosen
+
+    def versions_of(self, name: str) -> list[str]:
+        """Names of the versions of a workflow, in the order of registration; empty if it has none."""
+        return list(self._versions.get(name, ()))
+
+    def latest_version_of(self, name: str) -> str | None:
+        """The version that new instances begin with, or None if no version was registered as the latest."""
+        return self._latest.get(name)
+
+    def find_version(self, name: str, version: str) -> Definition | None:
+        """A version of a workflow, or None."""
+        return self._versions.get(name, {}).get(version)
+
+    def has_versions(self) -> bool:
+        """Whether any workflow has versions."""
+        return bool(self._versions)
 
     def add(self, kind: Kind, function: Callable[..., Any], name: str | None = None) -> Definition:
         """Registers a function; registering the same function under the same name again changes nothing.
@@ -270,6 +317,8 @@ class Registry:
     def names(self, kind: Kind) -> list[str]:
         """All names of one kind, sorted."""
         found = {name for known_kind, name in self._named if known_kind == kind}
+        if kind == "workflow":
+            found.update(self._versions)
         if self._module_level:
             found.update(MODULE_LEVEL.names(kind))
         return sorted(found)

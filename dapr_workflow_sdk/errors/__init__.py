@@ -9,6 +9,7 @@
     |   `-- ActivityNotRegisteredError
     |-- AuthoringError                   workflow code did what a workflow cannot do
     |-- NonDeterminismError              workflow code no longer matches its recorded history
+    |-- NotSupportedError                the task hub is too old for this (also a NotImplementedError)
     |-- PayloadError                     a value does not fit its payload text (also a ValueError)
     |-- TaskFailedError                  an activity or child workflow failed; raised where the workflow waits for it
     |-- NonRetryableError                raise it in an activity: the failure is final, no retry policy applies
@@ -106,6 +107,10 @@ class ActivityNotRegisteredError(NotRegisteredError):
 
 class AuthoringError(WorkflowError):
     """Workflow code did something that a workflow cannot do, such as yielding what is not a task."""
+
+
+class NotSupportedError(WorkflowError, NotImplementedError):
+    """The task hub cannot do this; the message says which version can."""
 
 
 class NonDeterminismError(WorkflowError):

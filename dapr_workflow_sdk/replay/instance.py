@@ -25,6 +25,7 @@ from dapr_workflow_sdk.converter.arguments import read_arguments
 from dapr_workflow_sdk.errors import (
     AuthoringError,
     FailureDetails,
+    NotSupportedError,
     PayloadError,
     RegistrationError,
     TaskFailedError,
@@ -48,6 +49,7 @@ from dapr_workflow_sdk.replay.explanation import not_a_task
 from dapr_workflow_sdk.replay.ledger import Ledger, Settle
 from dapr_workflow_sdk.replay.outcome import Outcome, ending_of
 from dapr_workflow_sdk.replay.parting import PartingError
+from dapr_workflow_sdk.replay.patches import Patches
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import (
     EPOCH,
@@ -71,13 +73,23 @@ _NOT_HELD = frozenset({"executionResumed", "executionTerminated"})
 class Instance:
     """A run of one instance. `feed` it history events in order, then ask for its `actions`."""
 
-    def __init__(self, instance_id: str, registry: Registry, converter: Converter) -> None:
-        """Starts with nothing known; the first events bring the definition and the input."""
+    def __init__(self, instance_id: str, registry: Registry, converter: Converter, *, versions: bool = True) -> None:
+        """Starts with nothing known; the first events bring the definition and the input.
+
+        Args:
+            instance_id: Id of the instance.
+            registry: Where the workflow's code is found.
+            converter: How payloads are read and written.
+            versions: Whether the task hub keeps the version of the code and its patches.
+        """
         self.instance_id = instance_id
         self.workflow_name = ""
         self.definition: Definition | None = None
         self.execution_id = ""
         self.custom_status: str | None = None
+        # The version of the code, if the workflow has several.
+        self.version_name: str | None = None
+        self.patches = Patches()
         self.outcome: Outcome | None = None
         self.is_replaying = True
         self.suspended = False
@@ -97,6 +109,9 @@ class Instance:
         self._events = ExternalEvents()
         self._held: list[tuple[str, pb.HistoryEvent]] = []
         self._renewal: tuple[str | None, bool] | None = None
+        self._keeps_versions = versions
+        self._recorded_version = ""
+        self._version_missing = False
 
     # ---- what workflow code asks for (WorkflowCalls) -------------------------------------------------------
 
@@ -202,6 +217,18 @@ class Instance:
             self._renewal = (text, save_events)
             self._code.leaving = True
 
+    def is_patched(self, patch_name: str) -> bool:
+        """Whether the run goes the way of a change to its code."""
+        if self._dropped():
+            return False
+        if not self._keeps_versions:
+            raise NotSupportedError(
+                f"Workflow {self.workflow_name!r}, instance {self.instance_id!r}: ctx.is_patched({patch_name!r}) needs "
+                "a Dapr sidecar of version 1.17 or newer, or the engine of this package: older sidecars do not keep "
+                "what was answered. Until then, register the changed workflow under a new name."
+            )
+        return self.patches.has(patch_name, replaying=self.is_replaying)
+
     def _next_id(self) -> int:
         return self._ledger.next_id()
 
@@ -284,6 +311,11 @@ class Instance:
         timestamp = event.timestamp
         self._clock = (timestamp.seconds, timestamp.nanos)
         self._now = None
+        if event.workflowStarted.HasField("version"):
+            version = event.workflowStarted.version
+            self._recorded_version = version.name or self._recorded_version
+            if version.patches:
+                self.patches.record(list(version.patches))
 
     def _on_execution_started(self, event: pb.HistoryEvent) -> None:
         if self.definition is not None or self.outcome is not None:
@@ -293,7 +325,10 @@ class Instance:
         self.execution_id = started.workflowInstance.executionId.value
         self._ids.app_id = event.router.targetAppID or event.router.sourceAppID
         try:
-            definition = self._registry.find("workflow", started.name)
+            definition = self._registry.find("workflow", started.name) or self._find_version(started.name)
+            if self._version_missing:
+                self._stillborn = True
+                return
             if definition is None:
                 known = ", ".join(self._registry.names("workflow")) or "none"
                 raise WorkflowNotRegisteredError(
@@ -307,6 +342,27 @@ class Instance:
             self._end_failed(error)
             return
         self._end(self._code.start(definition.function, DaprWorkflowContext(self), *arguments))
+
+    def _find_version(self, name: str) -> Definition | None:
+        """The version that the instance has begun with, or the latest one if it begins now."""
+        versions = self._registry.versions_of(name)
+        if not versions:
+            return None
+        version = self._recorded_version or self._registry.latest_version_of(name)
+        if version is None:
+            raise WorkflowNotRegisteredError(
+                f"None of the versions of workflow {name!r} ({', '.join(versions)}) is registered with is_latest=True, "
+                f"so instance {self.instance_id!r} cannot begin."
+            )
+        definition = self._registry.find_version(name, version)
+        self.version_name = version
+        if definition is None:
+            self._version_missing = True
+            self.notices.append(
+                f"Version {version!r} of the workflow, with which the instance has begun, is not registered on this "
+                f"worker; it has {', '.join(versions)}. The instance stalls until a worker has that version."
+            )
+        return definition
 
     def _confirm(self, event: pb.HistoryEvent, confirmed_by: str, name: str) -> None:
         """History records a call: it must be the one the code made under this number."""
@@ -506,6 +562,8 @@ class Instance:
         A terminated or renewed run asks for nothing but its end, a suspended one for nothing at all.
         """
         outcome = self.outcome
+        if self._version_missing:
+            return [pb.WorkflowAction(id=1, workflowVersionNotAvailable=pb.WorkflowVersionNotAvailableAction())]
         if outcome is None:
             if self.suspended:
                 return []

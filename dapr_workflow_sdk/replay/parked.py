@@ -98,7 +98,7 @@ class ParkedInstances:
             return None
         instance = parked.instance
         known = instance.definition
-        if known is None or not _still_registered(known, registry) or not parked.continues_with(past, cached):
+        if known is None or not _still_registered(instance, known, registry) or not parked.continues_with(past, cached):
             instance.close()
             return None
         return instance, past[parked.committed - cached + len(parked.consumed) :]
@@ -119,9 +119,12 @@ class ParkedInstances:
             self._parked.popitem()[1].instance.close()
 
 
-def _still_registered(known: Definition, registry: Registry) -> bool:
+def _still_registered(instance: Instance, known: Definition, registry: Registry) -> bool:
     try:
-        return registry.find("workflow", known.name) is known
+        found = registry.find("workflow", known.name)
+        if found is None and instance.version_name is not None:
+            found = registry.find_version(known.name, instance.version_name)
+        return found is known
     except RegistrationError:
         return False  # The replay that follows explains it.
 

@@ -31,6 +31,8 @@ class TurnOutput:
         notices: What should be written to a log.
         replayed: How many events of the past were gone through.
         mismatch: Why the code does not match the history, if it does not; the outcome is a failure that says so.
+        version_name: The version of the code that ran, if the workflow has several.
+        patches: The patches that the run has met, as the task hub is to keep them.
     """
 
     actions: list[pb.WorkflowAction]
@@ -40,6 +42,8 @@ class TurnOutput:
     notices: list[str] = field(default_factory=list[str])
     replayed: int = 0
     mismatch: Mismatch | None = None
+    version_name: str | None = None
+    patches: Sequence[str] = ()
 
 
 class HistoryGapError(Exception):
@@ -54,6 +58,8 @@ def run_turn(
     converter: Converter,
     parked: ParkedInstances,
     cached: int = 0,
+    *,
+    versions: bool = True,
 ) -> TurnOutput:
     """Runs an instance's code through its history and its new events.
 
@@ -65,6 +71,7 @@ def run_turn(
         converter: How payloads are read and written.
         parked: Runs of earlier turns; one that fits goes on instead of starting over.
         cached: How many events are left out before those of `past`, because an earlier turn brought them.
+        versions: Whether the task hub keeps the version of the code and its patches.
 
     Raises:
         HistoryGapError: Events are left out, and no run is parked that has seen them.
@@ -75,7 +82,7 @@ def run_turn(
     if resumed is None:
         if cached:
             raise HistoryGapError(instance_id, cached)
-        instance, unseen = Instance(instance_id, registry, converter), past
+        instance, unseen = Instance(instance_id, registry, converter, versions=versions), past
     else:
         instance, unseen = resumed
     mismatched = False
@@ -110,6 +117,8 @@ def run_turn(
         notices=notices,
         replayed=len(unseen),
         mismatch=mismatch,
+        version_name=instance.version_name,
+        patches=instance.patches.told(),
     )
     if mismatched or instance.outcome is not None:
         instance.close()

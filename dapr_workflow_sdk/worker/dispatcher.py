@@ -55,6 +55,8 @@ class Dispatcher:
         self._watchdog = watchdog
         self._most_activities = most_activities
         self._stalls = stalls
+        # Whether the task hub keeps versions of code and patches; older sidecars do not.
+        self.versions = True
         self._traces = turn_traces()
         self._queued: deque[tuple[ActivityItem, Session]] = deque()
         self._activities: set[asyncio.Future[None]] = set()
@@ -101,7 +103,14 @@ class Dispatcher:
         trace = None if self._traces is None else self._traces.enter(item)
         try:
             output = run_turn(
-                item.instance_id, item.past, item.new, self._registry, self._converter, self._parked, item.cached
+                item.instance_id,
+                item.past,
+                item.new,
+                self._registry,
+                self._converter,
+                self._parked,
+                item.cached,
+                versions=self.versions,
             )
         except HistoryGapError:
             raise
@@ -127,6 +136,8 @@ class Dispatcher:
                 customStatus=text_of(output.custom_status),
                 completionToken=item.token,
             )
+            if output.version_name is not None or output.patches:
+                response.version.CopyFrom(pb.WorkflowVersion(name=output.version_name, patches=output.patches))
             if output.mismatch is not None:
                 logger.error("%s", output.mismatch)
                 if self._stalls:

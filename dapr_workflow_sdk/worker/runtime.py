@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.converter import Converter, JsonConverter
-from dapr_workflow_sdk.errors import RuntimeStateError
+from dapr_workflow_sdk.errors import NotSupportedError, RuntimeStateError
 from dapr_workflow_sdk.portal import PORTAL
 from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.taskhub.connection import HasHub, check_engine, open_hub
@@ -141,6 +141,48 @@ class WorkflowRuntime:
             RegistrationError: It cannot be an activity, or another function has the name.
         """
         self._registry.add("activity", function, name)
+
+    def register_versioned_workflow(
+        self, function: Callable[..., Any], *, name: str, version_name: str | None = None, is_latest: bool
+    ) -> None:
+        """Registers one of several versions of a workflow, also while the worker runs.
+
+        An instance stays with the version that it began with, however long it takes. One whose version no worker has
+        stalls until a worker has it.
+
+        Args:
+            function: The version.
+            name: Name of the workflow, by which instances are started.
+            version_name: Name of the version, as histories keep it; the function's own name by default.
+            is_latest: Whether new instances begin with it. The version that was registered last with True is the one.
+
+        Raises:
+            RegistrationError: It cannot be a workflow, or another function is this version.
+            NotSupportedError: The worker runs for a Dapr sidecar before 1.17, which does not keep versions.
+        """
+        running = self._running
+        if running is not None and not running.dispatcher.versions:
+            raise _no_versions(running.hub)
+        self._registry.add_version(function, name, version_name, is_latest=is_latest)
+        if running is not None:
+            self._warn(self._findings(function))
+
+    @overload
+    def versioned_workflow(self, function: F, *, name: str, version_name: str | None = None, is_latest: bool) -> F: ...
+    @overload
+    def versioned_workflow(
+        self, *, name: str, version_name: str | None = None, is_latest: bool
+    ) -> Callable[[F], F]: ...
+    def versioned_workflow(
+        self, function: F | None = None, *, name: str, version_name: str | None = None, is_latest: bool
+    ) -> F | Callable[[F], F]:
+        """Decorates a version of a workflow; see `register_versioned_workflow`. The function stays as it is."""
+
+        def decorate(decorated: F) -> F:
+            self.register_versioned_workflow(decorated, name=name, version_name=version_name, is_latest=is_latest)
+            return decorated
+
+        return decorate if function is None else decorate(function)
 
     @overload
     def workflow(self, function: F) -> F: ...
@@ -274,6 +316,9 @@ class WorkflowRuntime:
             if running.connecting.cancelled():
                 raise RuntimeStateError("This WorkflowRuntime was shut down while it was starting.")
             running.connecting.result()
+            dispatcher.versions = (await hub.capabilities()).stalls
+            if self._registry.has_versions() and not dispatcher.versions:
+                raise _no_versions(hub)
             if self._on_nondeterminism == "stall" and not (await hub.capabilities()).extensions:
                 logger.warning(
                     "%s cannot let an instance stall whose history the code does not match: it fails there, whatever "
@@ -353,6 +398,14 @@ class _Running:
         if self.owned:
             await self.hub.aclose()
         return given_up
+
+
+def _no_versions(hub: TaskHub) -> NotSupportedError:
+    return NotSupportedError(
+        f"Versioned workflows need a Dapr sidecar of version 1.17 or newer, or the engine of this package; "
+        f"{hub.description} does not keep which version an instance has begun with. Register each version under a name "
+        "of its own until then."
+    )
 
 
 def _positive(name: str, given: int | None, default: int) -> int:
