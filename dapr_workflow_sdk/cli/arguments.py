@@ -161,6 +161,22 @@ OlderThan = Annotated[
         show_default=False,
     ),
 ]
+EndedOlderThan = Annotated[
+    str | None,
+    typer.Option(
+        "--older-than",
+        metavar="AGE",
+        help="Only ended longer ago: 90s, 15m, 2h30m, 7d.",
+        rich_help_panel=_FILTER,
+        show_default=False,
+    ),
+]
+EndedYoungerThan = Annotated[
+    str | None,
+    typer.Option(
+        "--younger-than", metavar="AGE", help="Only ended since then.", rich_help_panel=_FILTER, show_default=False
+    ),
+]
 YoungerThan = Annotated[
     str | None,
     typer.Option(

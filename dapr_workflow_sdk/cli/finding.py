@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from dapr_workflow_sdk.cli.arguments import Status, parse_age, wire_statuses
 from dapr_workflow_sdk.cli.files import CommandError
+from dapr_workflow_sdk.cli.rendering import end_of
 from dapr_workflow_sdk.cli.session import Session
 from dapr_workflow_sdk.taskhub.port import TaskHub
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -32,6 +33,7 @@ class Filter:
         prefix: How ids begin.
         since: Created then or later.
         until: Created before then.
+        by_end: Whether the two are about the end of an instance instead; one that has not ended is not meant then.
     """
 
     statuses: tuple[Status, ...] = ()
@@ -39,29 +41,37 @@ class Filter:
     prefix: str = ""
     since: Timestamp | None = None
     until: Timestamp | None = None
+    by_end: bool = False
 
     def accepts(self, state: pb.WorkflowState) -> bool:
         """Whether an instance is meant."""
-        created = nanoseconds(state.createdTimestamp)
-        return (
+        moment = end_of(state) if self.by_end else nanoseconds(state.createdTimestamp)
+        return moment is not None and (
             (not self.statuses or state.workflowStatus in wire_statuses(self.statuses))
             and (not self.name or state.name == self.name)
             and state.instanceId.startswith(self.prefix)
-            and (self.since is None or created >= nanoseconds(self.since))
-            and (self.until is None or created < nanoseconds(self.until))
+            and (self.since is None or moment >= nanoseconds(self.since))
+            and (self.until is None or moment < nanoseconds(self.until))
         )
 
 
 def make_filter(
-    status: list[Status] | None, name: str | None, prefix: str | None, older_than: str | None, younger_than: str | None
+    status: list[Status] | None,
+    name: str | None,
+    prefix: str | None,
+    older_than: str | None,
+    younger_than: str | None,
+    *,
+    by_end: bool = False,
 ) -> Filter:
-    """The filter that options ask for."""
+    """The filter that options ask for; ages are those of instances, or with `by_end` count from their end."""
     return Filter(
         tuple(status or ()),
         name or "",
         prefix or "",
         None if younger_than is None else _back(parse_age(younger_than)),
         None if older_than is None else _back(parse_age(older_than)),
+        by_end,
     )
 
 
@@ -81,7 +91,7 @@ class Page:
 
 
 async def read_page(hub: TaskHub, wanted: Filter, limit: int, token: str, *, payloads: bool) -> Page:
-    """Reads a page.
+    """Reads a page; by the end of instances it may have fewer than there is room for.
 
     Raises:
         CommandError: The task hub cannot list instances.
@@ -92,14 +102,16 @@ async def read_page(hub: TaskHub, wanted: Filter, limit: int, token: str, *, pay
             runtimeStatus=wire_statuses(wanted.statuses),
             name=wanted.name,
             idPrefix=wanted.prefix,
-            createdTimeFrom=wanted.since,
+            # Whatever has ended before a moment was created before it; after one, it may have been created at any time.
+            createdTimeFrom=None if wanted.by_end else wanted.since,
             createdTimeTo=wanted.until,
             pageSize=limit,
             continuationToken=token,
             getInputsAndOutputs=payloads,
         )
         response = await hub.instances(request)
-        return Page(list(response.workflowStates), response.continuationToken)
+        found = [state for state in response.workflowStates if not wanted.by_end or wanted.accepts(state)]
+        return Page(found, response.continuationToken)
     if not capabilities.lists:
         raise CommandError(
             f"The sidecar at {hub.description} cannot list its instances; Dapr's can from version 1.17 on. Name the "

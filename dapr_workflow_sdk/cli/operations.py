@@ -173,13 +173,20 @@ def pause(session: Session, ids: InstanceIds) -> None:
 
 @hub_command
 def resume(session: Session, ids: InstanceIds) -> None:
-    """Let paused instances go on."""
+    """Let paused instances go on, and those that stalled because workers were lost with them.
+
+    Repair what ended the workers first. Other stalled instances go on by themselves when a worker with the code that
+    they need connects.
+    """
 
     async def do(instance_id: str) -> str:
         before = await session.hub.state(instance_id, payloads=False)
         await session.hub.resume(pb.ResumeRequest(instanceId=instance_id))
-        if before is not None and status_of(before) is not WorkflowStatus.SUSPENDED:
-            return f"was not paused ({status_of(before).name})"
+        status = WorkflowStatus.SUSPENDED if before is None else status_of(before)
+        if status is WorkflowStatus.STALLED and (await session.hub.capabilities()).extensions:
+            return "taken up again"
+        if status is not WorkflowStatus.SUSPENDED:
+            return f"was not paused ({status.name})"
         return "resumed"
 
     on_each(session, ids, do)

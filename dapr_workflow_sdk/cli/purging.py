@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dapr_workflow_sdk.cli.arguments import FINISHED, Name, OlderThan, Prefix, Status, Statuses, YoungerThan
+from dapr_workflow_sdk.cli.arguments import FINISHED, EndedOlderThan, EndedYoungerThan, Name, Prefix, Status, Statuses
 from dapr_workflow_sdk.cli.files import WRONG, CommandError
 from dapr_workflow_sdk.cli.finding import find_all, make_filter
 from dapr_workflow_sdk.cli.operations import on_each
@@ -35,8 +35,8 @@ def purge(
     status: Statuses = None,
     name: Name = None,
     prefix: Prefix = None,
-    older_than: OlderThan = None,
-    younger_than: YoungerThan = None,
+    older_than: EndedOlderThan = None,
+    younger_than: EndedYoungerThan = None,
     recursive: Annotated[bool, typer.Option(help="Their child workflows as well.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -56,7 +56,7 @@ def purge(
             f"Only finished instances can be removed, not those that are {' or '.join(unfinished)}: terminate them "
             "first."
         )
-    wanted = make_filter(status or list(FINISHED), name, prefix, older_than, younger_than)
+    wanted = make_filter(status or list(FINISHED), name, prefix, older_than, younger_than, by_end=True)
     found = list(find_all(session, wanted, payloads=False))
     if dry_run:
         _show_doomed(session, found)

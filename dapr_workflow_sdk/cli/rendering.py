@@ -116,12 +116,18 @@ def moment_of(state: pb.WorkflowState, field: str) -> int | None:
     return moment if moment > 0 else None
 
 
-def duration_of(state: pb.WorkflowState) -> int | None:
-    """How long an instance took, or has been at it; a sidecar does not tell all that this needs."""
-    begin = moment_of(state, "startedAt") or moment_of(state, "createdTimestamp")
+def end_of(state: pb.WorkflowState) -> int | None:
+    """When an instance ended, if it has; what a sidecar does not tell is when it last changed."""
     end = moment_of(state, "completedTimestamp")
     if end is None and status_of(state).is_final:
         end = moment_of(state, "lastUpdatedTimestamp")
+    return end
+
+
+def duration_of(state: pb.WorkflowState) -> int | None:
+    """How long an instance took, or has been at it; a sidecar does not tell all that this needs."""
+    begin = moment_of(state, "startedAt") or moment_of(state, "createdTimestamp")
+    end = end_of(state)
     if begin is None:
         return None
     return (time.time_ns() if end is None else end) - begin

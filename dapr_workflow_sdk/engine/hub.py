@@ -41,7 +41,7 @@ from dapr_workflow_sdk.taskhub.failures import (
 from dapr_workflow_sdk.taskhub.identifiers import new_instance_id, with_dashes
 from dapr_workflow_sdk.taskhub.port import Capabilities, Milestone, TurnItem, WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES, nanoseconds, timestamp_from_ns
+from dapr_workflow_sdk.taskhub.wire.values import FINAL_STATUSES, nanoseconds, status_name, timestamp_from_ns
 from dapr_workflow_sdk.version import __version__
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ class EngineHub:
         wanted = request.purgeInstanceFilter
         statuses = frozenset(wanted.runtimeStatus) or FINAL_STATUSES
         if not request.force and not statuses <= FINAL_STATUSES:
-            names = ", ".join(sorted(_status_name(status) for status in statuses - FINAL_STATUSES))
+            names = ", ".join(sorted(map(status_name, statuses - FINAL_STATUSES)))
             raise invalid(f"only finished instances can be purged, and {names} is not a final status")
         selection = Selection(
             self._app_id,
@@ -568,11 +568,6 @@ def _called(state: InstanceState) -> list[InstanceKey]:
         for event in state.history
         if event.WhichOneof("eventType") == "childWorkflowInstanceCreated"
     ]
-
-
-def _status_name(status: int) -> str:
-    known = {value.number: value.name for value in pb.WorkflowStatus.DESCRIPTOR.values}
-    return known.get(status, str(status)).removeprefix("WORKFLOW_STATUS_")
 
 
 def _moment(given: Timestamp) -> int:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dapr_workflow_sdk.portal import PORTAL
+from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from tests.cli.places import COMMAND, Place, quick, real
+from tests.engine.support import start
 from tests.worker.support import child, eventually
 
 
@@ -126,6 +129,31 @@ def test_pause_and_resume(place: Place) -> None:
     assert place.run("resume", "a").out == "a: was not paused (RUNNING)\n"
     place.finish("chain", 0, instance_id="c")
     assert place.run("pause", "c").out == "c: has ended already (COMPLETED)\n"
+
+
+def test_resume_takes_up_what_workers_were_lost_with(place: Place) -> None:
+    assert place.engine is not None
+    hub = place.engine.app("other").hub
+
+    async def stall(instance_id: str, reason: pb.StalledReason) -> None:
+        await start(hub, instance_id)
+        live = hub._runner.find(("other", instance_id))
+        assert live is not None
+        await hub._runner.stall(live, reason, "for a test")
+
+    PORTAL.call(stall, "lost", pb.STALLED_REASON_WORKER_LOST)
+    PORTAL.call(stall, "old", pb.STALLED_REASON_VERSION_NOT_AVAILABLE)
+    other = ["--app-id", "other"]
+    assert place.run("show", "lost", "--json", *other).json["status"] == "STALLED"
+    answer = place.run("resume", "lost", "old", *other)
+    assert (answer.code, answer.out) == (2, "lost: taken up again\n")
+    assert "old" in answer.err
+    assert place.run("show", "lost", "--json", *other).json["status"] == "RUNNING"
+    assert place.run("resume", "lost", *other).out == "lost: was not paused (RUNNING)\n"
+
+
+def test_the_help_of_resume_names_those_that_have_stalled() -> None:
+    assert "stalled because workers were lost with them" in " ".join(quick("resume", "--help").out.split())
 
 
 def test_one_that_is_missing_does_not_keep_the_others(place: Place) -> None:

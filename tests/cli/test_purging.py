@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -64,6 +67,33 @@ def test_by_filter(file: Path, filters: list[str], removed: set[str]) -> None:
     assert left(file) == FINISHED | UNFINISHED
     answer = purge(file, *filters, "--yes", "--json")
     assert answer.json == {"purged": len(removed), "errors": []}
+    assert left(file) == (FINISHED | UNFINISHED) - removed
+
+
+@pytest.mark.parametrize(
+    ("filters", "removed"),
+    [
+        (["--older-than", "7d"], {"failing-1", "approval-3"}),
+        (["--older-than", "7d", "--status", "terminated"], {"approval-3"}),
+        (["--younger-than", "7d"], FINISHED - {"failing-1", "approval-3"}),
+        (["--older-than", "12d"], set()),
+        (["--older-than", "7d", "--younger-than", "9d"], {"failing-1"}),
+    ],
+)
+def test_ages_count_from_the_end(file: Path, filters: list[str], removed: set[str]) -> None:
+    now, day = time.time_ns(), 86_400 * 1_000_000_000
+    with closing(sqlite3.connect(file)) as store, store:
+        for instance_id, created, ended in (("chain-1", 30, 6), ("failing-1", 30, 8), ("approval-3", 11, 10)):
+            moments = (now - created * day, now - ended * day, now - ended * day)
+            changed = store.execute(
+                "UPDATE instances SET created = ?, completed = ?, updated = ? WHERE instance_id = ?",
+                (*moments, instance_id),
+            )
+            assert changed.rowcount == 1
+        store.execute("UPDATE instances SET created = ? WHERE ended IS NULL", (now - 100 * day,))
+    would = purge(file, *filters, "--dry-run", "--json").json
+    assert {state["id"] for state in would["instances"]} == removed
+    assert purge(file, *filters, "--yes", "--json").json == {"purged": len(removed), "errors": []}
     assert left(file) == (FINISHED | UNFINISHED) - removed
 
 

@@ -29,6 +29,7 @@ from dapr_workflow_sdk.errors import InvalidOperationError, TaskHubError, Workfl
 from dapr_workflow_sdk.taskhub.failures import invalid
 from dapr_workflow_sdk.taskhub.trace_context import from_headers
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import STATUSES, status_name
 from dapr_workflow_sdk.version import __version__
 
 logger = logging.getLogger("dapr_workflow_sdk.engine")
@@ -289,15 +290,10 @@ def _number(text: str, name: str, *, least: int) -> int:
     return int(text)
 
 
-_STATUSES: dict[str, Any] = {name.removeprefix("WORKFLOW_STATUS_"): value for name, value in pb.WorkflowStatus.items()}
-
-_STATUS_NAMES = {value: name for name, value in _STATUSES.items()}
-
-
 def _status_named(name: str) -> pb.WorkflowStatus:
-    status: pb.WorkflowStatus | None = _STATUSES.get(name.upper())
+    status: pb.WorkflowStatus | None = STATUSES.get(name.upper())
     if status is None:
-        raise invalid(f"{name!r} is no status; there are {', '.join(_STATUSES)}")
+        raise invalid(f"{name!r} is no status; there are {', '.join(STATUSES)}")
     return status
 
 
@@ -347,6 +343,6 @@ def _shown(state: pb.WorkflowState) -> dict[str, Any]:
         "workflowName": state.name,
         "createdAt": state.createdTimestamp.ToJsonString(),
         "lastUpdatedAt": state.lastUpdatedTimestamp.ToJsonString(),
-        "runtimeStatus": _STATUS_NAMES.get(state.workflowStatus, "UNKNOWN"),
+        "runtimeStatus": status_name(state.workflowStatus),
         "properties": properties,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dapr_workflow_sdk.engine.server.limits import Limits
-from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import STATUSES
 from dapr_workflow_sdk.version import __version__
 
 _Json = dict[str, Any]
@@ -41,7 +41,7 @@ def document(limits: Limits) -> _Json:
                         _query("pageSize", {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, "How many at most"),
                         _query("continuationToken", {"type": "string"}, "Where to go on, from the page before"),
                         {
-                            **_query("status", {"type": "array", "items": {"enum": _statuses()}}, "Only these"),
+                            **_query("status", {"type": "array", "items": {"enum": list(STATUSES)}}, "Only these"),
                             "explode": True,
                         },
                         _query("name", {"type": "string"}, "Only of this workflow"),
@@ -118,10 +118,6 @@ def document(limits: Limits) -> _Json:
     }
 
 
-def _statuses() -> list[str]:
-    return [name.removeprefix("WORKFLOW_STATUS_") for name in pb.WorkflowStatus.keys()]  # noqa: SIM118 - no mapping
-
-
 def _schemas() -> _Json:
     text: _Json = {"type": "string"}
     moment: _Json = {"type": "string", "format": "date-time"}
@@ -139,7 +135,7 @@ def _schemas() -> _Json:
             workflowName=text,
             createdAt=moment,
             lastUpdatedAt=moment,
-            runtimeStatus={"enum": [*_statuses(), "UNKNOWN"]},
+            runtimeStatus={"enum": [*STATUSES, "UNKNOWN"]},
             properties={"type": "object", "additionalProperties": text},
         ),
         "Page": {

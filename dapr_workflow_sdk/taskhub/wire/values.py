@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import StringValue
@@ -23,6 +25,17 @@ FINAL_STATUSES = frozenset(
         pb.WORKFLOW_STATUS_TERMINATED,
     }
 )
+
+# The statuses by their names without the prefix that all of them have on the wire.
+STATUSES: Mapping[str, Any] = {
+    name.removeprefix("WORKFLOW_STATUS_"): status for name, status in pb.WorkflowStatus.items()
+}
+_STATUS_NAMES: Mapping[int, str] = {status: name for name, status in STATUSES.items()}
+
+
+def status_name(status: int) -> str:
+    """The name of a status without its prefix; the number, if it is none that is known."""
+    return _STATUS_NAMES.get(status, str(status))
 
 
 def text_of(value: str | None) -> StringValue | None:
