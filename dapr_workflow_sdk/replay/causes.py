@@ -74,6 +74,8 @@ class Diagnosis:
     fix: str
 
 
+# Explanations travel in places that have little room, such as the headers of gRPC.
+_LONGEST = 120
 # What conditions read that is not the same in the next run.
 _FICKLE = re.compile(
     r"\b(now|utcnow|today|time|monotonic|perf_counter|random|randint|randrange|choice|uuid[0-9]?|environ|getenv"
@@ -112,7 +114,7 @@ def keep_old_code(workflow: str) -> str:
     return (
         "Bring the old code back for the instances that it has begun: let them finish on it, or keep it under its name "
         f"and start new ones on a function with another, as in @workflow(name={workflow + '_v2'!r}), or "
-        "branch on a version in the input."
+        "ask ctx.is_patched('name of the change') where the code changes."
     )
 
 
@@ -208,7 +210,8 @@ def _retries(situation: Situation, reason: str) -> Diagnosis:
 
 def _branch(situation: Situation, arm: Arm, what: str) -> Diagnosis:
     fickle = _FICKLE.search(arm.condition)
-    reason = f"`{arm.condition}` at line {arm.line} decides otherwise than it did: {what}."
+    condition = arm.condition if len(arm.condition) <= _LONGEST else f"{arm.condition[: _LONGEST - 3]}..."
+    reason = f"`{condition}` at line {arm.line} decides otherwise than it did: {what}."
     if fickle is not None:
         reason += f" It reads {fickle[0]!r}, which differs between runs."
         return Diagnosis(Cause.BRANCH, reason, _STEADY)
