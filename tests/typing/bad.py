@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from dapr_workflow_sdk import RetryPolicy, Task, WorkflowActivityContext, WorkflowContext, activity, workflow
+from dapr_workflow_sdk.testing import WorkflowEnvironment
 
 
 @activity
@@ -24,3 +25,8 @@ def flow(ctx: WorkflowContext, value: int) -> Generator[Task[Any], Any, str]:
 double("not a context", 3)  # error
 double(WorkflowActivityContext(), "three")  # error
 RetryPolicy(max_number_of_attempts=3)  # error
+
+with WorkflowEnvironment() as env:
+    env.activity(double).returns("two")  # error
+    number: int = env.run(flow, 1).result  # error
+    env.run(flow).instance  # error
