@@ -281,12 +281,18 @@ class _Walk:
         if given_context and visit.evaluator.has_decorator(function, CACHES):
             visit.find("global-state", call, says="is cached, so other instances get the context of this one")
         # What is not known here may be told by an annotation there.
-        annotated = {parameter.arg for parameter in parameters if parameter.annotation is not None}
-        known = {
-            name: value
-            for name, value in arguments.items()
-            if value.kind is not Kind.UNKNOWN or value.shared or name not in annotated
-        }
+        known = dict(arguments)
+        home = function.scope.parent or function.scope
+        for parameter in parameters:
+            passed = arguments.get(parameter.arg)
+            if (
+                passed is not None
+                and passed.kind in (Kind.UNKNOWN, Kind.CONTAINER)
+                and parameter.annotation is not None
+            ):
+                annotated = visit.evaluator.annotation(parameter.annotation, home)
+                if annotated.kind is not Kind.UNKNOWN:
+                    known[parameter.arg] = annotated.kept(passed.shared)
         around = visit.parent(call)
         iterated = isinstance(around, ast.For | ast.comprehension) and around.iter is call
         handed = isinstance(around, ast.Call) and call in around.args and not _is_context_call(visit, around)

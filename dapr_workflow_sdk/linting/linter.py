@@ -54,7 +54,7 @@ class Session:
 
     def lint(self, workflow: Callable[..., Any]) -> list[Finding]:
         """What `lint` says of a function; findings of one that was looked at before are remembered."""
-        inner = _innermost(workflow)
+        inner = _innermost(workflow) if callable(workflow) else None
         code = getattr(inner, "__code__", None)
         if not isinstance(code, CodeType):
             return []

@@ -24,7 +24,7 @@ class Module:
         self.path = path
         self.text = text
         self.tree = tree
-        self.names = ScopeTree(tree)
+        self.names = ScopeTree(tree, declares="global " in text or "nonlocal " in text)
 
     @cached_property
     def lines(self) -> list[str]:

@@ -108,8 +108,14 @@ class Scope:
 class ScopeTree:
     """The scopes of a parsed module, and the parent of each of its nodes."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        """Reads the module once."""
+    def __init__(self, tree: ast.Module, *, declares: bool = True) -> None:
+        """Reads the module once.
+
+        Args:
+            tree: The module.
+            declares: Whether ``global`` or ``nonlocal`` may be in it.
+        """
+        self._declares = declares
         self.top = Scope("module", tree, None)
         self.of: dict[ast.AST, Scope] = {tree: self.top}
         self.parents: dict[ast.AST, ast.AST] = {}
@@ -153,7 +159,8 @@ class ScopeTree:
                 self._visit_part(decorator, node, scope)
             if node.returns is not None:
                 self._visit_part(node.returns, node, scope)
-            _declare(node.body, inner)
+            if self._declares:
+                _declare(node.body, inner)
         arguments = node.args
         self.parents[arguments] = node
         for default in (*arguments.defaults, *arguments.kw_defaults):
@@ -182,7 +189,8 @@ class ScopeTree:
         self.of[node] = inner
         for part in (*node.decorator_list, *node.bases, *node.keywords):
             self._visit_part(part, node, scope)
-        _declare(node.body, inner)
+        if self._declares:
+            _declare(node.body, inner)
         for child in node.body:
             self._visit_part(child, node, inner)
 

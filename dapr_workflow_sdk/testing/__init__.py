@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dapr_workflow_sdk.testing.history_files import WorkflowHistory as WorkflowHistory
     from dapr_workflow_sdk.testing.history_files import load_histories as load_histories
     from dapr_workflow_sdk.testing.history_files import load_history as load_history
+    from dapr_workflow_sdk.testing.linter import lint as lint
     from dapr_workflow_sdk.testing.properties import at_most_in_flight as at_most_in_flight
     from dapr_workflow_sdk.testing.properties import compensations_balance as compensations_balance
     from dapr_workflow_sdk.testing.properties import completes as completes
@@ -75,6 +76,7 @@ _HOMES = {
     "check_determinism": "determinism",
     "compensations_balance": "properties",
     "completes": "properties",
+    "lint": "linter",
     "load_histories": "history_files",
     "load_history": "history_files",
     "prefixes_equal": "properties",
@@ -110,6 +112,7 @@ __all__ = [
     "check_determinism",
     "compensations_balance",
     "completes",
+    "lint",
     "load_histories",
     "load_history",
     "prefixes_equal",
