@@ -29,6 +29,7 @@ from dapr_workflow_sdk.cli.rendering import (
 )
 from dapr_workflow_sdk.cli.session import Session, encoded, hub_command
 from dapr_workflow_sdk.cli.storytelling import story_table, summary, wait_document, wait_text
+from dapr_workflow_sdk.client.state import WorkflowStatus
 from dapr_workflow_sdk.client.timeline import Story, read_story
 from dapr_workflow_sdk.client.wording import iso, span
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -162,10 +163,15 @@ def show(session: Session, instance_id: InstanceId) -> None:
         story = found
         children = session.call(lambda: _children_of(session, found))
     waits = [] if story is None or status_of(state).is_final else list(story.open.values())
+    stalled = ""
+    if story is not None and status_of(state) is WorkflowStatus.STALLED:
+        stalled = next((entry.name for entry in reversed(story.entries) if entry.kind == "stalled"), "")
     if session.json:
         document = state_document(state)
         document["waiting_for"] = None if story is None else [wait_document(entry) for entry in waits]
         document["children"] = None if story is None else children
+        if stalled:
+            document["stalled_because"] = stalled
         session.document(document)
         return
     session.show(_summary_of(state, [wait_text(entry) for entry in waits], children))
@@ -176,6 +182,10 @@ def show(session: Session, instance_id: InstanceId) -> None:
             session.say(pretty(text.value))
     if state.HasField("failureDetails"):
         _show_failure(session, state.failureDetails)
+    if stalled:
+        session.say("")
+        session.say(Text("Stalled", style="bold"))
+        session.say(Text(clean(stalled), style="red"))
     if story is None:
         session.note(
             "What it waits for and its children are not shown: this sidecar does not tell histories; Dapr's do from "

@@ -198,9 +198,10 @@ def _tell_groups(session: Session, results: list[_Result]) -> bool:
         session.say(Text(clean(str(members[0][1]))))
         session.say("")
     if groups:
-        session.say(f"{_count(broken)} of {len(results)} no longer replay, for {len(groups)} different reasons.")
+        reasons = f"{len(groups)} reason{'' if len(groups) == 1 else 's'}"
+        session.say(f"{broken} of {_count(len(results))} no longer replay, for {reasons}.")
     else:
-        session.say(f"All of {_count(len(results))} replay.")
+        session.say(f"{len(results)} of {_count(len(results))} replay.")
     return bool(groups)
 
 
@@ -226,5 +227,5 @@ def _compare(session: Session, old: list[WorkflowHistory], new: list[WorkflowHis
                 style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "default")
                 session.say(Text(clean(line), style=style))
             session.say("")
-        session.say(f"{len(pairs) - len(told)} of {_count(len(pairs))} make the same calls with the same results.")
+        session.say(f"{len(pairs) - len(told)} of {_count(len(pairs))} compared have the same calls and results.")
     return bool(told)

@@ -31,6 +31,8 @@ class Cause(str, Enum):
     SHORTENED = "the code was shortened"
     LENGTHENED = "the code was lengthened"
     REPLACED = "a step was replaced"
+    PATCH = "a patch is missing"
+    VERSION = "a version is missing"
     HISTORY = "the history is not one that this workflow made"
 
 
@@ -46,6 +48,7 @@ class Situation:
         ending: How the code ended before it made the recorded call, as in "the code now ends"; None if it waits.
         waits: Where the code waits.
         source: The calls that stand in the workflow's function.
+        patches: Patches that the history was made with and the code does not ask about.
         unsteady: Whether the same code, run again over the same history, did something else.
     """
 
@@ -56,6 +59,7 @@ class Situation:
     ending: str | None = None
     waits: Place | None = None
     source: Source = field(default_factory=Source)
+    patches: tuple[str, ...] = ()
     unsteady: bool = False
 
 
@@ -95,6 +99,8 @@ def diagnose(situation: Situation) -> Diagnosis:
             "differs between runs (the clock, random numbers, the environment, a global variable)."
         )
         return Diagnosis(Cause.UNSTEADY, reason, _STEADY)
+    if situation.patches:
+        return missing_patch(situation.patches[0])
     if not situation.recorded:
         return _lengthened(situation)
     if any(step.number == situation.recorded[0].number for step in situation.agreed):
@@ -105,6 +111,15 @@ def diagnose(situation: Situation) -> Diagnosis:
     return _asks_for_another(situation, situation.recorded[0], situation.asked[0])
 
 
+def missing_patch(name: str) -> Diagnosis:
+    """The code does not ask any more about a patch that a history was made with."""
+    return Diagnosis(
+        Cause.PATCH,
+        f"The history was made with patch {name!r}, which the code does not ask about there.",
+        f"Keep ctx.is_patched({name!r}) in its place until no instance is left that has it.",
+    )
+
+
 def _keep(situation: Situation) -> str:
     return keep_old_code(situation.workflow)
 
@@ -112,9 +127,9 @@ def _keep(situation: Situation) -> str:
 def keep_old_code(workflow: str) -> str:
     """What can be done where instances run that other code has begun."""
     return (
-        "Bring the old code back for the instances that it has begun: let them finish on it, or keep it under its name "
-        f"and start new ones on a function with another, as in @workflow(name={workflow + '_v2'!r}), or "
-        "ask ctx.is_patched('name of the change') where the code changes."
+        "Keep what the history has for instances that have begun: put the change behind `if ctx.is_patched('a-name'):`"
+        ", or register the changed function as a new version (runtime.versioned_workflow) or under another name, as in "
+        f"@workflow(name={workflow + '_v2'!r})."
     )
 
 

@@ -131,10 +131,11 @@ def _explain(
     number = next((n for n, event in enumerate(events, missing + 1) if event is parting.event), 0) or next(
         (n for n, event in enumerate(events, missing + 1) if event == parting.event), missing + len(events)
     )
-    trace = None if missing else retrace(instance_id, events, registry, converter)
+    trace = None if missing else retrace(instance_id, events, registry, converter, versions=run._keeps_versions)
     asked = tuple(asked_step(call) for call in parting.pending)
     recorded = tuple(recorded_steps(events[number - missing - 1 :], number))
     agreements = () if trace is None else trace.agreements
+    source = source_of(definition, registry)
     situation = Situation(
         workflow=workflow,
         recorded=recorded,
@@ -142,7 +143,8 @@ def _explain(
         agreed=tuple(agreement.recorded for agreement in agreements),
         ending=parting.ending,
         waits=parting.place,
-        source=source_of(definition, registry),
+        source=source,
+        patches=tuple(name for name in run.patches.unasked() if source.calls and name not in source.patches),
         unsteady=trace is not None and not _same(trace.parting, parting),
     )
     place = parting.place if parting.found is None else parting.found.place

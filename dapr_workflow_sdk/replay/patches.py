@@ -33,6 +33,10 @@ class Patches:
                 self._met.append(name)
         return decided
 
+    def unasked(self) -> list[str]:
+        """Patches that the history says were met, and the code has not asked about."""
+        return [name for name in dict.fromkeys(self._recorded) if name not in self._decided]
+
     def told(self) -> list[str]:
         """What the task hub is told: it lets the instance stall if this does not begin with what it has recorded.
 

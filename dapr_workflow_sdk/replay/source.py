@@ -10,7 +10,7 @@ import inspect
 import linecache
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from dapr_workflow_sdk.authoring.definitions import Kind, Registry
@@ -26,6 +26,7 @@ _TARGETS: dict[StepKind, tuple[str, Kind]] = {
     StepKind.ACTIVITY: ("activity", "activity"),
     StepKind.CHILD: ("workflow", "workflow"),
 }
+_LONGEST_LINE = 200
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,17 @@ class SourceCall:
 
 @dataclass(frozen=True)
 class Source:
-    """The calls of one function, in the order of their lines."""
+    """What one function asks for.
+
+    Attributes:
+        file: Where it stands.
+        calls: Its calls, in the order of their lines.
+        patches: Names of the patches that it asks about.
+    """
 
     file: str = ""
-    calls: tuple[SourceCall, ...] = field(default=())
+    calls: tuple[SourceCall, ...] = ()
+    patches: frozenset[str] = frozenset()
 
     def find(self, kind: StepKind, name: str) -> list[SourceCall]:
         """Where this call stands."""
@@ -82,7 +90,8 @@ class Source:
 
 def line_of(file: str, line: int) -> str:
     """A line of source without its indentation; empty if it cannot be read."""
-    return linecache.getline(file, line).strip()
+    text = linecache.getline(file, line).strip()
+    return text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 3]}..."
 
 
 def parting(one: SourceCall, other: SourceCall) -> Arm | None:
@@ -107,7 +116,8 @@ def read_source(function: Callable[..., Any], registry: Registry) -> Source:
         return Source()
     reader = _Reader(inner, registry, first - 1)
     found = list(reader.block(tree.body, (), looped=False))
-    return Source(code.co_filename, tuple(sorted(found, key=lambda call: call.line)))
+    patches = frozenset(name for node in ast.walk(tree) if (name := reader.patch(node)) is not None)
+    return Source(code.co_filename, tuple(sorted(found, key=lambda call: call.line)), patches)
 
 
 def _leaves(statements: list[ast.stmt]) -> bool:
@@ -139,6 +149,13 @@ class _Reader:
             for number, child in enumerate(children):
                 if isinstance(child, ast.AST):
                     yield from self.calls(child, self._inside(node, name, number, arms), looped=looped)
+
+    def patch(self, node: ast.AST) -> str | None:
+        """The name of a patch, if the node asks about one."""
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "is_patched":
+            return None
+        name = self._value(node.args[0]) if node.args else None
+        return name if isinstance(name, str) else None
 
     def block(self, statements: list[ast.stmt], arms: tuple[Arm, ...], *, looped: bool) -> Iterator[SourceCall]:
         for statement in statements:

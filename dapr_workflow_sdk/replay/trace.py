@@ -89,6 +89,7 @@ def retrace(
     converter: Converter,
     *,
     new: int = 0,
+    versions: bool = True,
 ) -> Trace:
     """Replays a whole history, or the beginning of one, from its first event.
 
@@ -98,8 +99,9 @@ def retrace(
         registry: Where the workflow's code is found.
         converter: How payloads are read and written.
         new: How many of the last events the code sees for the first time, as in a turn.
+        versions: Whether the task hub keeps the version of the code and its patches.
     """
-    instance = Instance(instance_id, registry, converter)
+    instance = Instance(instance_id, registry, converter, versions=versions)
     ledger = TracingLedger()
     instance._ledger = ledger
     parting: PartingError | None = None

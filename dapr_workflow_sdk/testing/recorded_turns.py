@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from dapr_workflow_sdk.authoring.definitions import Registry
+from dapr_workflow_sdk.authoring.definitions import Definition, Registry
 from dapr_workflow_sdk.converter import Converter
 from dapr_workflow_sdk.errors import WorkflowNotRegisteredError
 from dapr_workflow_sdk.replay.calls import Place, TimerCall
-from dapr_workflow_sdk.replay.causes import Cause, Diagnosis, Situation, diagnose, keep_old_code
+from dapr_workflow_sdk.replay.causes import Cause, Diagnosis, Situation, diagnose, keep_old_code, missing_patch
 from dapr_workflow_sdk.replay.explanation import at
 from dapr_workflow_sdk.replay.mismatch import Mismatch, explained, last_agreement, make_mismatch, source_of
 from dapr_workflow_sdk.replay.outcome import ending_of
@@ -81,8 +81,7 @@ class TurnCheck:
         Raises:
             WorkflowNotRegisteredError: The workflow is not registered.
         """
-        definition = registry.find("workflow", workflow)
-        if definition is None:
+        if registry.find("workflow", workflow) is None and not registry.versions_of(workflow):
             known = ", ".join(registry.names("workflow")) or "none"
             raise WorkflowNotRegisteredError(
                 f"The history of instance {instance_id!r} is one of workflow {workflow!r}, which is not among those "
@@ -93,13 +92,24 @@ class TurnCheck:
         self._events = events
         self._registry = registry
         self._converter = converter
-        self._definition = definition
+        self._definition: Definition | None = None
 
     def mismatch(self, turn: RecordedTurn) -> Mismatch | None:
         """Where the answer of the code to a turn differs from the recorded one, or None."""
         trace = self._trace(turn, new=len(turn.new))
+        run = trace.instance
+        self._definition = run.definition
         if trace.parting is not None:
-            return explained(trace.parting, trace.instance, self._events, self._registry, self._converter)
+            return explained(trace.parting, run, self._events, self._registry, self._converter)
+        if run._version_missing:
+            return self._without_version(turn, trace)
+        recorded_patches = list(turn.new[0].workflowStarted.version.patches)
+        met = run.patches.told()
+        if met[: len(recorded_patches)] != recorded_patches:
+            return self._without_patch(turn, trace, recorded_patches)
+        if len(met) > len(recorded_patches):
+            # An instance that comes here now goes the new way; those of the history have gone the old one.
+            trace = self._trace(turn)
         if any(event.HasField("executionTerminated") for event in (*turn.past, *turn.new)):
             # Whoever ends an instance need not wait for its code.
             return None
@@ -164,6 +174,25 @@ class TurnCheck:
             what,
         )
 
+    def _without_version(self, turn: RecordedTurn, trace: Trace) -> Mismatch:
+        version, known = trace.instance._recorded_version, ", ".join(self._registry.versions_of(self._workflow))
+        diagnosis = Diagnosis(
+            Cause.VERSION,
+            f"The instance has begun with version {version!r}, which is not registered; these are: {known}.",
+            "Keep every version until no instance is left that has begun with it.",
+        )
+        number = next(n for n, event in enumerate(self._events, 1) if event.HasField("executionStarted"))
+        what = f"event {number} of its history starts version {version!r}, which is not registered"
+        return self._make(number, 0, None, None, None, trace.agreements, diagnosis, what)
+
+    def _without_patch(self, turn: RecordedTurn, trace: Trace, recorded: list[str]) -> Mismatch:
+        number = len(turn.past) + 1
+        met = trace.instance.patches.told()
+        name = next(name for n, name in enumerate(recorded) if met[n : n + 1] != [name])
+        then, now = (", ".join(patches) or "none" for patches in (recorded, met))
+        what = f"event {number} of its history has patches {then}, and the code now has {now}"
+        return self._make(number, 0, None, None, trace.place, trace.agreements, missing_patch(name), what)
+
     def _other_end(self, turn: RecordedTurn, trace: Trace) -> Mismatch | None:
         """Whether the code ends where the history does, and in the same way."""
         outcome = trace.instance.outcome
@@ -207,7 +236,7 @@ class TurnCheck:
         diagnosis: Diagnosis,
         what: str,
     ) -> Mismatch:
-        code = self._definition.code
+        code = None if self._definition is None else self._definition.code
         if place is None and code is not None:
             place = (code.co_filename, code.co_firstlineno)
         who = f"Workflow {self._workflow!r}, instance {self._instance_id!r}"

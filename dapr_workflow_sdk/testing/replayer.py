@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.client.state import WorkflowStatus
@@ -22,6 +22,9 @@ from dapr_workflow_sdk.replay.turn import TurnOutput, run_turn
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.testing.history_files import WorkflowHistory, history_of, load_histories
 from dapr_workflow_sdk.testing.recorded_turns import TurnCheck, recorded_turns
+
+if TYPE_CHECKING:
+    from dapr_workflow_sdk.worker.runtime import WorkflowRuntime
 
 __all__ = [
     "InputDrift",
@@ -191,7 +194,7 @@ class Replayer:
 
     def __init__(
         self,
-        workflows: Iterable[Callable[..., Any]] | None = None,
+        workflows: Iterable[Callable[..., Any]] | WorkflowRuntime | None = None,
         *,
         converter: Converter | None = None,
         check_inputs: bool = False,
@@ -201,7 +204,8 @@ class Replayer:
         """Takes the code.
 
         Args:
-            workflows: The workflows; by default all that are decorated at module level.
+            workflows: The workflows, or a `WorkflowRuntime` that has them and their versions; by default all that are
+                decorated at module level.
             converter: How payloads are read and written; JSON by default.
             check_inputs: Also compare inputs of calls and results with what is recorded. Replay itself does not.
             prefixes: Also replay the history up to each turn, as a worker does that takes over there, and compare what
@@ -211,8 +215,11 @@ class Replayer:
         Raises:
             RegistrationError: A function cannot be a workflow.
         """
-        self._registry = registry if registry is not None else Registry(module_level=workflows is None)
-        for function in workflows or ():
+        if registry is None:
+            of_runtime = getattr(workflows, "_registry", None)
+            registry = of_runtime if isinstance(of_runtime, Registry) else Registry(module_level=workflows is None)
+        self._registry = registry
+        for function in workflows if isinstance(workflows, Iterable) else ():
             self._registry.add("workflow", function)
         self._converter = converter or JsonConverter()
         self._check_inputs = check_inputs

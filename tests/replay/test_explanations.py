@@ -275,7 +275,7 @@ _CASES = {
     ),
     "added": Case(
         order, order_with_a_check, Cause.ADDED, 6, 2, 2,
-        ("'check_fraud' is new", "'charge' comes after it", "flow_v2"),
+        ("'check_fraud' is new", "'charge' comes after it", "ctx.is_patched"),
     ),
     "timer added": Case(
         order, order_with_a_pause, Cause.ADDED, 6, 2, 2, ("A timer is new", "'charge' comes after it")
