@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import datetime as dt
 import decimal
 import enum
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Optional, TypedDict
 
 import pydantic
+import pytest
 from dapr.ext.workflow._durabletask.internal import shared
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dapr_workflow_sdk.converter import JsonConverter
+from dapr_workflow_sdk.errors import PayloadError
 from tests.strategies import QUICK
 
 official: Any = shared
@@ -165,3 +168,54 @@ def test_no_text_makes_anything_but_a_value_or_a_payload_error(text: str, wanted
             _CONVERTER.decode(candidate, wanted)
         except PayloadError as error:
             assert str(error)
+
+
+_NUMBERS = st.one_of(
+    st.integers(min_value=-(10**40), max_value=10**40).map(str),
+    st.floats().map(json.dumps),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,4})?", fullmatch=True),
+)
+_STRINGS = st.one_of(
+    st.text(st.characters(codec=None), max_size=10).map(json.dumps),
+    st.from_regex(r'"(\\u[dD][89a-fA-F][0-9a-fA-F]{2}|[a-z]|\\[nrtbf/"\\])*"', fullmatch=True),
+)
+_WRITTEN = st.recursive(
+    st.one_of(_NUMBERS, _STRINGS, st.sampled_from(["null", "true", "false", "NaN", "-Infinity"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda parts: f"[{', '.join(parts)}]"),
+        st.lists(st.tuples(_STRINGS, inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f"{key} : {value}" for key, value in pairs) + "}"
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+@QUICK
+@given(st.one_of(_WRITTEN, st.text(max_size=12), _WRITTEN.map(lambda text: text[:-1])))
+def test_any_text_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    if not text or "__durabletask_autoobject__" in text:
+        return
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        with pytest.raises(PayloadError):
+            _CONVERTER.decode(text)
+        return
+    assert repr(_CONVERTER.decode(text)) == repr(expected)
+
+
+def test_many_threads_write_one_value_at_once() -> None:
+    value = {"lines": [{"number": number} for number in range(200)]}
+    expected = json.dumps(value)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: _CONVERTER.encode(value), range(400))) == {expected}
+
+
+def test_values_that_hold_themselves_have_no_text_again_and_again() -> None:
+    around: list[Any] = []
+    around.append({"again": around})
+    for _ in range(3):
+        with pytest.raises(PayloadError, match="refers to itself"):
+            _CONVERTER.encode(around)
+        assert _CONVERTER.encode([1]) == "[1]"
