@@ -49,6 +49,8 @@ def workflows_of(registry: Registry) -> list[Callable[..., Any]]:
             continue  # Whoever uses the name is told.
         if definition is not None:
             functions.append(definition.function)
+        versions = (registry.find_version(name, version) for version in registry.versions_of(name))
+        functions += [version.function for version in versions if version is not None]
     return functions
 
 

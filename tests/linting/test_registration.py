@@ -94,6 +94,14 @@ def test_a_workflow_that_is_registered_while_the_worker_runs(engine: EmbeddedEng
         runtime.register_workflow(shuffled)
 
 
+def test_every_version_of_a_workflow_is_looked_at(engine: EmbeddedEngine) -> None:
+    runtime = runtime_for(engine)
+    runtime.register_versioned_workflow(good, name="flow", is_latest=False)
+    runtime.register_versioned_workflow(bad, name="flow", is_latest=True)
+    with pytest.warns(WorkflowLintWarning, match="wall-clock"), runtime:
+        pass
+
+
 def test_as_an_error_it_stops_the_start_and_leaves_nothing_behind(engine: EmbeddedEngine) -> None:
     runtime = runtime_for(engine, bad)
     with warnings.catch_warnings():
