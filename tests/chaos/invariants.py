@@ -1,6 +1,6 @@
 """What must be true of the engine's file after every kill, whatever was going on.
 
-How the file is laid out is known to `tests.crash.database` alone, which reads it.
+How the file is laid out is known to `tests.stored` alone, which reads it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from tests.chaos.journal import Known
-from tests.crash.database import Stored, StoredInstance, _answered, _asked, _kind
+from tests.stored import Stored, StoredInstance, answered, asked_for, kind_of
 
 _STATUS = {
     pb.WORKFLOW_STATUS_COMPLETED: "COMPLETED",
@@ -30,36 +30,38 @@ def check_instance(name: str, instance: StoredInstance, stored: Stored) -> None:
     """Checks that some run without a crash could have left an instance like this."""
     assert instance.positions == list(range(len(instance.history))), f"{name}: the history has gaps"
     events, waiting = instance.events(), instance.waiting()
-    kinds = Counter(_kind(event) for event in events)
-    starts = kinds["executionStarted"] + sum(_kind(event) == "executionStarted" for event in waiting)
+    kinds = Counter(kind_of(event) for event in events)
+    starts = kinds["executionStarted"] + sum(kind_of(event) == "executionStarted" for event in waiting)
     assert starts == 1, f"{name} was started {starts} times"
     assert kinds["executionCompleted"] == instance.ended, f"{name} ended {kinds['executionCompleted']} times"
     if instance.ended:
-        assert _kind(events[-1]) == "executionCompleted", f"{name} went on after its end: {events[-1]}"
+        assert kind_of(events[-1]) == "executionCompleted", f"{name} went on after its end: {events[-1]}"
         assert events[-1].executionCompleted.workflowStatus == instance.row["ended"], name
         assert not instance.inbox, f"{name} has ended with {waiting} waiting"
-        assert not instance.timers, f"{name} has ended with timers {instance.timers}"
+        assert not instance.call_timers, f"{name} has ended with timers {instance.timers}"
 
-    tasks, children = _asked(events, "taskScheduled"), _asked(events, "childWorkflowInstanceCreated")
+    tasks, children = asked_for(events, "taskScheduled"), asked_for(events, "childWorkflowInstanceCreated")
     timers = [
         event.eventId
         for event in events
-        if _kind(event) == "timerCreated" and event.timerCreated.fireAt.seconds < _FOREVER
+        if kind_of(event) == "timerCreated" and event.timerCreated.fireAt.seconds < _FOREVER
     ]
     numbers = Counter([*tasks, *timers, *children])
     assert not numbers or max(numbers.values()) == 1, f"{name} asked twice for something: {numbers}"
     arrived = [*events, *waiting]
-    run = _answered(name, tasks, arrived, ("taskCompleted", "taskFailed"), "taskScheduledId")
-    fired = _answered(name, timers, arrived, ("timerFired",), "timerId")
+    run = answered(name, tasks, arrived, ("taskCompleted", "taskFailed"), "taskScheduledId")
+    fired = answered(name, timers, arrived, ("timerFired",), "timerId")
     ends = ("childWorkflowInstanceCompleted", "childWorkflowInstanceFailed")
-    came = _answered(name, children, arrived, ends, "taskScheduledId")
+    came = answered(name, children, arrived, ends, "taskScheduledId")
     if not instance.ended:
         generation = instance.row["generation"]
         left = sorted(number for of, number in instance.tasks if of == generation)
         assert left == sorted(set(tasks) - run), f"{name}: activities {left} are to run, of {tasks} {run} have"
-        assert sorted(instance.timers) == sorted(set(timers) - fired), f"{name}: timers {instance.timers} of {timers}"
+        assert sorted(instance.call_timers) == sorted(set(timers) - fired), (
+            f"{name}: timers {instance.timers} of {timers}"
+        )
         for number in set(children) - came:
-            (child,) = [e for e in events if e.eventId == number and _kind(e) == "childWorkflowInstanceCreated"]
+            (child,) = [e for e in events if e.eventId == number and kind_of(e) == "childWorkflowInstanceCreated"]
             child_id = child.childWorkflowInstanceCreated.instanceId
             assert child_id in stored, f"{name} waits for a child {child_id} that is not there"
             assert not stored[child_id].ended, f"{name} was not told of the end of its child {child_id}"
@@ -120,7 +122,7 @@ def _check_events(instance: StoredInstance, promised: Known) -> None:
     if instance.ended:
         there = Counter(json.loads(instance.row["output"]))
     else:
-        raised = [e for e in (*instance.events(), *instance.waiting()) if _kind(e) == "eventRaised"]
+        raised = [e for e in (*instance.events(), *instance.waiting()) if kind_of(e) == "eventRaised"]
         there = Counter(json.loads(event.eventRaised.input.value)["key"] for event in raised)
         there.update(json.loads(instance.row["input"])["seen"])
     for key in promised.events:

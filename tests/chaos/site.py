@@ -14,15 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.database import left_to_do, read_file
 from tests.chaos.disk import Disk
 from tests.chaos.invariants import check_finished, check_grown, check_instance, check_promises
 from tests.chaos.journal import Journal
 from tests.chaos.load import JOURNAL
 from tests.chaos.plans import LOG_VARIABLE
-from tests.crash.database import StoredInstance
 from tests.sidecar.ports import free_port
 from tests.sidecar.processes import ServerProcess
+from tests.stored import StoredInstance, left_to_do, read_file, take_copy
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _FINISHING = 300.0
@@ -94,6 +93,7 @@ class Site:
         self._scratch.mkdir()
         self._disk = Disk(folder, self._database)
         self._journal = Journal(folder / JOURNAL)
+        self._left = self._scratch / "left.db"
         self._before: dict[str, StoredInstance] = {}
         self._down: list[tuple[str, float]] = []
         self._before_unsynced = False
@@ -205,7 +205,7 @@ class Site:
                 self.report.faults["power cuts with unsynced bytes"] += at_risk > 0
                 self.report.counts["unsynced bytes at power cuts"] += at_risk
             self._disk.heal()
-            self._copy()
+            take_copy(self._database, self._left)
             self._before_unsynced, self._before_syncs = self._disk.unsynced > 0, self._disk.syncs
             self._read_journal()
         for name in victims:
@@ -213,16 +213,9 @@ class Site:
         if copied:
             self._look()
 
-    def _copy(self) -> None:
-        for suffix in ("", "-wal"):
-            copy = self._scratch / f"left.db{suffix}"
-            copy.unlink(missing_ok=True)
-            if Path(f"{self._database}{suffix}").exists():
-                shutil.copyfile(f"{self._database}{suffix}", copy)
-
     def _look(self, *, finished: bool = False) -> None:
         try:
-            stored = read_file(self._scratch / "left.db")
+            stored = read_file(self._left)
         except Exception as error:
             self._wrong(f"lost: the file cannot be read: {type(error).__name__}: {error}")
             shutil.copytree(self._scratch, self._folder / f"bad-{len(self.report.violations)}")
@@ -350,7 +343,7 @@ class Site:
         if self._processes["engine"].running:
             self._wrong("hangs: the engine does not stop when it is asked to")
         self.close()
-        self._copy()
+        take_copy(self._database, self._left)
         self._read_journal()
         self._look(finished=True)
         self._count()

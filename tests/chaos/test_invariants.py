@@ -11,10 +11,9 @@ from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.taskhub.wire.values import text_of
-from tests.chaos.database import read_file
 from tests.chaos.invariants import check_finished, check_grown, check_instance, check_promises
 from tests.chaos.journal import Known
-from tests.crash.database import StoredInstance
+from tests.stored import StoredInstance, read_file
 from tests.worker.support import Hand, activity_call, complete, on_loop
 
 Stored = dict[str, StoredInstance]

@@ -22,9 +22,9 @@ from dapr_workflow_sdk.engine.stores.sqlite import SqliteStore
 from dapr_workflow_sdk.errors import TaskHubUnavailableError
 from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from tests.chaos.database import read_file
 from tests.chaos.disk import Disk
 from tests.chaos.invariants import check_instance
+from tests.stored import read_file
 from tests.worker.support import (
     PATIENCE,
     Hand,

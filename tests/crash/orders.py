@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash.database import Stored
+from tests.stored import Stored
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "order_processing.py"
 _DATA = EXAMPLE.parent / "data" / "orders.json"

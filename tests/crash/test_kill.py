@@ -21,10 +21,11 @@ from pathlib import Path
 import pytest
 
 from dapr_workflow_sdk import TaskHubError, WorkflowClient, WorkflowStatus
-from tests.crash.database import Stored, check_consistent, check_finished, check_grown, read_after_crash
+from tests.crash.database import check_consistent, check_finished, check_grown, read_after_crash
 from tests.crash.orders import EXAMPLE, Summary, check_orders, copy_example, write_orders
 from tests.sidecar.ports import HOST, free_port
 from tests.sidecar.processes import ServerProcess
+from tests.stored import Stored
 
 _REPOSITORY = EXAMPLE.parents[1]
 _IN_PROCESS = """
