@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,10 +13,10 @@ from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.state import Change
 from dapr_workflow_sdk.engine.stores.base import Store
 from dapr_workflow_sdk.engine.stores.memory import MemoryStore
-from dapr_workflow_sdk.taskhub.port import TurnItem, WorkerOffer
+from dapr_workflow_sdk.taskhub.port import ActivityItem, Milestone, TurnItem, WorkerOffer
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import text_of, timestamp_from_ns
-from tests.worker.support import PATIENCE, Hand
+from dapr_workflow_sdk.taskhub.wire.values import status_name, text_of, timestamp_from_ns
+from tests.worker.support import PATIENCE, Hand, activity_call, kinds
 
 DAY = 86_400 * SECOND
 
@@ -65,10 +66,43 @@ async def start(
     )
 
 
+async def start_activity(
+    hub: EngineHub, worker: Hand, *besides: pb.WorkflowAction, instance_id: str = "one"
+) -> ActivityItem:
+    """Starts an instance and has its first turn call an activity, which the worker takes then.
+
+    Args:
+        hub: Where the instance is.
+        worker: Who has its first turn, and takes the activity, its call 1.
+        besides: What else the turn asks for.
+        instance_id: Its id.
+    """
+    await start(hub, instance_id)
+    await worker.play(activity_call(1), *besides)
+    return await worker.activity()
+
+
 async def status(hub: EngineHub, instance_id: str = "one") -> str:
     """The status of an instance, in short."""
-    state = await hub.state(instance_id, payloads=True)
-    return "MISSING" if state is None else pb.WorkflowStatus.Name(state.workflowStatus).removeprefix("WORKFLOW_STATUS_")
+    return _short(await hub.state(instance_id, payloads=True))
+
+
+async def told(waiting: Awaitable[pb.WorkflowState | None]) -> str:
+    """The status that a client is told which waits for an instance, in short."""
+    return _short(await asyncio.wait_for(waiting, 2))
+
+
+def _short(state: pb.WorkflowState | None) -> str:
+    return "MISSING" if state is None else status_name(state.workflowStatus)
+
+
+async def wakes(hub: EngineHub, worker: Hand, instance_id: str) -> None:
+    """Checks that a timer fires while a client waits for the end of an instance."""
+    waiting = asyncio.ensure_future(hub.wait(instance_id, Milestone.COMPLETED, payloads=False))
+    fired = await worker.turn(2)
+    assert fired.instance_id == instance_id
+    assert kinds(fired.new) == ["workflowStarted", "timerFired"]
+    waiting.cancel()
 
 
 async def output(hub: EngineHub, instance_id: str = "one") -> str:

@@ -42,8 +42,11 @@ from tests.engine.support import (
     purge,
     raise_event,
     start,
+    start_activity,
     status,
     terminate,
+    told,
+    wakes,
 )
 from tests.worker.support import (
     FlakyStore,
@@ -298,17 +301,13 @@ async def test_an_end_whose_caller_goes_away_is_told_to_waiting_clients() -> Non
         call.cancel()
         await asyncio.wait([call])
         store.gate.set()
-        state = await asyncio.wait_for(waiting, 2)
-        assert state is not None
-        assert state.workflowStatus == pb.WORKFLOW_STATUS_COMPLETED
+        assert await told(waiting) == "COMPLETED"
 
 
 @on_loop
 async def test_a_result_whose_caller_goes_away_still_counts() -> None:
     async with engine() as hub, Hand(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1))
-        run = await worker.activity()
+        run = await start_activity(hub, worker)
         call = asyncio.ensure_future(worker.finish(run, "1"))
         turn = await worker.turn()
         call.cancel()
@@ -470,12 +469,8 @@ async def test_the_id_of_a_finished_instance_can_be_used_again() -> None:
 async def test_an_old_activity_does_not_spoil_the_result_of_a_worker_without_tokens() -> None:
     """Workers in other languages answer by instance and number; here both generations have a number one."""
     async with engine() as hub, Hand(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1), complete(2))
-        old = await worker.activity()
-        await start(hub)
-        await worker.play(activity_call(1))
-        new = await worker.activity()
+        old = await start_activity(hub, worker, complete(2))
+        new = await start_activity(hub, worker)
         await worker.finish(old, '"old"')
         done = asyncio.ensure_future(worker.finish(new, '"new"', token=""))
         turn = await worker.turn(2)
@@ -1401,9 +1396,7 @@ async def test_a_defect_in_applying_a_turn_leaves_nothing_of_it(monkeypatch: pyt
         raise ValueError("a defect")
 
     async with engine() as hub, Hand(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1))
-        run = await worker.activity()
+        run = await start_activity(hub, worker)
         await raise_event(hub, "one")
         turn = await worker.turn()
         monkeypatch.setattr(runner, "conclude", half)
@@ -1455,9 +1448,7 @@ async def test_a_turn_that_cannot_be_stored_is_not_acknowledged_and_comes_again(
 async def test_a_result_that_cannot_be_stored_is_not_acknowledged_and_the_activity_runs_again() -> None:
     store = FlakyStore()
     async with engine(store) as hub, Hand(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1))
-        run = await worker.activity()
+        run = await start_activity(hub, worker)
         result = asyncio.ensure_future(worker.finish(run, "1"))
         turn = await worker.turn()
         store.failures = 1
@@ -1487,9 +1478,7 @@ async def test_clients_that_wait_go_on_waiting_over_a_failed_commit() -> None:
         with pytest.raises(Exception, match="No space left"):
             await worker.answer(turn, complete(1))
         await worker.play(complete(1))
-        state = await asyncio.wait_for(waiting, 2)
-        assert state is not None
-        assert state.workflowStatus == pb.WORKFLOW_STATUS_COMPLETED
+        assert await told(waiting) == "COMPLETED"
 
 
 @on_loop
@@ -1618,9 +1607,7 @@ async def test_virtual_time_waits_for_what_still_runs_and_only_jumps_when_somebo
     clock = VirtualClock()
     async with engine(clock=clock) as hub, Hand(hub) as worker:
         begin = clock.now()
-        await start(hub)
-        await worker.play(activity_call(1), timer(2, begin + DAY))
-        run = await worker.activity()
+        run = await start_activity(hub, worker, timer(2, begin + DAY))
         await worker.nothing()
         waiting = asyncio.ensure_future(hub.wait("one", Milestone.COMPLETED, payloads=False))
         await worker.nothing()
@@ -1639,9 +1626,7 @@ async def test_virtual_time_goes_on_after_an_activity_nobody_waits_for() -> None
     """The last thing that happens is the commit that forgets the activity."""
     clock = VirtualClock()
     async with engine(clock=clock) as hub, Hand(hub) as worker:
-        await start(hub, "hasty")
-        await worker.play(activity_call(1), complete(2))
-        run = await worker.activity()
+        run = await start_activity(hub, worker, complete(2), instance_id="hasty")
         await start(hub, "sleeper")
         await worker.play(timer(1, clock.now() + DAY))
         waiting = asyncio.ensure_future(hub.wait("sleeper", Milestone.COMPLETED, payloads=False))
@@ -1662,10 +1647,7 @@ async def test_virtual_time_goes_on_past_the_start_of_an_instance_that_was_termi
         await ending
         await start(hub, "sleeper")
         await worker.play(timer(1, clock.now() + 2 * DAY))
-        waiting = asyncio.ensure_future(hub.wait("sleeper", Milestone.COMPLETED, payloads=False))
-        fired = await worker.turn(2)
-        assert kinds(fired.new) == ["workflowStarted", "timerFired"]
-        waiting.cancel()
+        await wakes(hub, worker, "sleeper")
 
 
 @on_loop
@@ -1678,9 +1660,7 @@ async def test_virtual_time_goes_on_past_timers_of_purged_instances() -> None:
                 await worker.play(timer(1, clock.now() + days * DAY))
         for name in ("gone", "scheduled"):
             assert await purge(hub, name, force=True) == 1
-        waiting = asyncio.ensure_future(hub.wait("sleeper", Milestone.COMPLETED, payloads=False))
-        assert (await worker.turn(2)).instance_id == "sleeper"
-        waiting.cancel()
+        await wakes(hub, worker, "sleeper")
 
 
 @on_loop

@@ -28,6 +28,7 @@ from tests.engine.support import (
     raise_event,
     standing,
     start,
+    start_activity,
     status,
     terminate,
     to_app,
@@ -56,7 +57,9 @@ class TestBeat:
         marker = event_at(0)
         marker.workflowStarted.SetInParent()
         taken = list(state.inbox)
-        conclude(state, taken, [marker, taken[0].event], pb.WorkflowResponse(actions=[activity_call(1)]), 0, lambda: "next")
+        conclude(
+            state, taken, [marker, taken[0].event], pb.WorkflowResponse(actions=[activity_call(1)]), 0, lambda: "next"
+        )
         before = state.tasks[1, 1]
         for details in ("half", "", None):
             kept = beat(state, (1, 1), details)
@@ -241,9 +244,7 @@ async def test_details_are_durable(reopen: Callable[[], Store]) -> None:
 @on_loop
 async def test_details_are_not_given_to_another_call() -> None:
     async with engine() as hub, Worker(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1))
-        run = await worker.activity()
+        run = await start_activity(hub, worker)
         await hub.heartbeat(sign(run, '"first"'))
         done = asyncio.ensure_future(worker.finish(run))
         await worker.play(activity_call(2))
@@ -292,9 +293,7 @@ async def test_a_sign_of_life_of_an_activity_that_is_in_vain_is_answered_with_a_
 @on_loop
 async def test_virtual_time_does_not_run_out_the_lease_of_an_activity_that_runs() -> None:
     async with engine(clock=VirtualClock(), activity_lease=LEASE) as hub, Worker(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1))
-        run = await worker.activity()
+        run = await start_activity(hub, worker)
         waiting = asyncio.ensure_future(hub.wait("one", Milestone.COMPLETED, payloads=False))
         await worker.nothing()
         done = asyncio.ensure_future(worker.finish(run))
@@ -356,9 +355,7 @@ async def test_a_worker_is_told_of_its_activities_when_their_instance_is_termina
 @on_loop
 async def test_a_worker_is_told_of_its_activities_when_their_instance_is_purged() -> None:
     async with engine() as hub, Worker(hub, worker_id="w") as worker, Ear(hub, "w") as ear:
-        await start(hub)
-        await worker.play(activity_call(1), complete(2))
-        run = await worker.activity()
+        run = await start_activity(hub, worker, complete(2))
         assert ear.heard == [], "an end lets activities run that nobody waits for"
         await purge(hub, "one")
         await soon(lambda: ear.heard, "the notice")
@@ -381,9 +378,7 @@ async def test_workers_of_another_app_are_told_too() -> None:
 @on_loop
 async def test_nobody_is_told_of_activities_that_are_over_or_at_nobody() -> None:
     async with engine() as hub, Worker(hub, worker_id="w", activities=1) as worker, Ear(hub, "w") as ear:
-        await start(hub)
-        await worker.play(activity_call(1), activity_call(2))
-        first = await worker.activity()
+        first = await start_activity(hub, worker, activity_call(2))
         done = asyncio.ensure_future(worker.finish(first))
         items = [await worker.item(), await worker.item()]
         (turn,) = [item for item in items if isinstance(item, TurnItem)]
@@ -409,13 +404,9 @@ async def test_closing_the_engine_ends_the_notices() -> None:
 async def test_the_result_of_an_activity_of_a_purged_instance_is_not_that_of_a_new_one() -> None:
     """The new instance has the same id, the same generation and a call of the same number."""
     async with engine() as hub, Worker(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1))
-        old = await worker.activity()
+        old = await start_activity(hub, worker)
         await purge(hub, "one", force=True)
-        await start(hub)
-        await worker.play(activity_call(1))
-        new = await worker.activity()
+        new = await start_activity(hub, worker)
         await asyncio.wait_for(worker.finish(old, '"old"'), 2)
         await worker.nothing()
         done = asyncio.ensure_future(worker.finish(new, '"new"'))

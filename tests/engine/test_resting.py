@@ -32,9 +32,12 @@ from tests.engine.support import (
     resume,
     standing,
     start,
+    start_activity,
     status,
     suspend,
     terminate,
+    told,
+    wakes,
 )
 from tests.worker.support import (
     FlakyStore,
@@ -247,9 +250,7 @@ async def test_virtual_time_goes_on_past_the_timers_of_those_that_were_purged_at
             await worker.play(timer(1, clock.now() + days * DAY))
         assert "gone" not in in_memory(hub)
         assert await purge(hub, "gone", force=True) == 1
-        waiting = asyncio.ensure_future(hub.wait("sleeper", Milestone.COMPLETED, payloads=False))
-        assert (await worker.turn(2)).instance_id == "sleeper"
-        waiting.cancel()
+        await wakes(hub, worker, "sleeper")
 
 
 @on_loop
@@ -370,9 +371,7 @@ async def test_one_that_a_client_waits_for_stays() -> None:
         assert "awaited" in in_memory(hub)
         await raise_event(hub, "awaited")
         await worker.play(complete(1))
-        state = await asyncio.wait_for(waiting, 2)
-        assert state is not None
-        assert state.workflowStatus == pb.WORKFLOW_STATUS_COMPLETED
+        assert await told(waiting) == "COMPLETED"
 
 
 @on_loop
@@ -398,9 +397,7 @@ async def test_finished_ones_are_no_longer_in_memory() -> None:
             await start(hub, f"i{number}")
             await worker.play(complete(1))
         assert in_memory(hub) == set()
-        await start(hub, "busy")
-        await worker.play(activity_call(1), complete(2))
-        run = await worker.activity()
+        run = await start_activity(hub, worker, complete(2), instance_id="busy")
         assert in_memory(hub) == {"busy"}
         await worker.finish(run)
         assert in_memory(hub) == set()

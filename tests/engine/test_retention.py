@@ -16,11 +16,20 @@ from dapr_workflow_sdk.engine.retention import RetentionPolicy
 from dapr_workflow_sdk.engine.stores.base import Selection, Store
 from dapr_workflow_sdk.taskhub.port import Milestone
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from tests.engine.support import DAY, Worker, engine, purge, standing, start, status, terminate
+from tests.engine.support import (
+    DAY,
+    Worker,
+    engine,
+    purge,
+    standing,
+    start,
+    start_activity,
+    status,
+    terminate,
+)
 from tests.worker.support import (
     FlakyStore,
     SlowStore,
-    activity_call,
     child_call,
     complete,
     kinds,
@@ -238,9 +247,7 @@ async def test_virtual_time_that_jumps_forgets_on_the_way() -> None:
 @on_loop
 async def test_an_activity_that_nobody_waits_for_does_not_keep_its_instance() -> None:
     async with engine(retention=RetentionPolicy(any_terminal=timedelta(0))) as hub, Worker(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1), complete(2))
-        run = await worker.activity()
+        run = await start_activity(hub, worker, complete(2))
         assert await left(hub) == set()
         await asyncio.wait_for(worker.finish(run), 2)
 

@@ -27,9 +27,11 @@ from tests.engine.support import (
     resume,
     standing,
     start,
+    start_activity,
     status,
     suspend,
     terminate,
+    told,
     version_not_available,
 )
 from tests.worker.support import activity_call, answer_to, complete, kinds, on_loop, result_of, timer
@@ -374,9 +376,7 @@ async def test_clients_see_that_an_instance_they_wait_for_has_begun_when_it_stal
         await start(hub)
         waiting = asyncio.ensure_future(hub.wait("one", Milestone.STARTED, payloads=False))
         await worker.reply(await worker.turn(), version_not_available(), version="v1")
-        state = await asyncio.wait_for(waiting, 2)
-        assert state is not None
-        assert state.workflowStatus == pb.WORKFLOW_STATUS_STALLED
+        assert await told(waiting) == "STALLED"
 
 
 @on_loop
@@ -437,9 +437,7 @@ async def test_an_activity_that_is_too_large_for_its_worker_stalls_the_instance(
 async def test_an_activity_that_is_refused_during_a_turn_is_not_lost() -> None:
     """The turn that was out must not take the stall back and leave the activity to nobody."""
     async with engine() as hub, Worker(hub) as worker:
-        await start(hub)
-        await worker.play(activity_call(1))
-        run = await worker.activity()
+        run = await start_activity(hub, worker)
         await raise_event(hub)
         turn = await worker.turn()
         await hub.refuse(run, "too large")
@@ -452,9 +450,7 @@ async def test_an_activity_that_is_refused_during_a_turn_is_not_lost() -> None:
 @on_loop
 async def test_a_stateful_worker_is_not_taken_to_have_what_could_not_be_sent() -> None:
     async with engine() as hub, Worker(hub, stateful=True) as worker:
-        await start(hub)
-        await worker.play(activity_call(1))
-        run = await worker.activity()
+        run = await start_activity(hub, worker)
         done = asyncio.ensure_future(worker.finish(run, '"large"'))
         refused = await worker.item()
         assert isinstance(refused, TurnItem)

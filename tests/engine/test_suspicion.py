@@ -152,19 +152,29 @@ async def test_a_turn_that_workers_are_lost_with_is_tried_ten_times_and_stalls(r
         )
         with pytest.raises(WorkflowStalledError, match="A worker was lost 10 times"):
             await raise_event(hub)
-        async with Worker(hub) as worker:
-            clock.advance(3600 * SECOND)
-            await worker.nothing()
+        await nobody_gets_anything(hub, clock)
     async with engine(reopen(), clock=clock) as hub, Worker(hub) as worker:
         # Nor does another engine try it by itself.
-        await worker.nothing()
-        assert await status(hub) == "STALLED"
-        await resume(hub)
+        await resume_what_rests(hub, worker)
         assert await status(hub) == "PENDING" or await status(hub) == "RUNNING"
         turn = await worker.turn()
         assert kinds(turn.new) == ["workflowStarted", "executionStarted"]
         await worker.answer(turn, complete(1))
         assert await status(hub) == "COMPLETED"
+
+
+async def nobody_gets_anything(hub: EngineHub, clock: VirtualClock) -> None:
+    """Checks that not even a new worker gets something, however much later."""
+    async with Worker(hub) as worker:
+        clock.advance(3600 * SECOND)
+        await worker.nothing()
+
+
+async def resume_what_rests(hub: EngineHub, worker: Worker) -> None:
+    """Resumes an instance that no worker gets until then."""
+    await worker.nothing()
+    assert await status(hub) == "STALLED"
+    await resume(hub)
 
 
 async def wait_for_status(hub: EngineHub, wanted: str, instance_id: str = "one") -> None:
@@ -195,13 +205,9 @@ async def test_an_activity_that_workers_are_lost_with_is_tried_ten_times_and_sta
             "A worker was lost 10 times in a row while it ran activity 'poison' (call 3) of this instance. Look into its "
             "log, repair the cause, and resume the instance."
         )
-        async with Worker(hub) as worker:
-            clock.advance(3600 * SECOND)
-            await worker.nothing()
+        await nobody_gets_anything(hub, clock)
     async with engine(reopen(), clock=clock) as hub, Worker(hub) as worker:
-        await worker.nothing()
-        assert await status(hub) == "STALLED"
-        await resume(hub)
+        await resume_what_rests(hub, worker)
         assert await status(hub) == "RUNNING"
         run = await worker.activity()
         done = asyncio.ensure_future(worker.finish(run, '"repaired"'))
@@ -507,9 +513,7 @@ async def test_an_activity_that_nobody_waits_for_does_not_change_an_instance_tha
             await worker.play(activity_call(1), complete(2, '"done"'))
         await die(hub, clock, _MOST - 1)
         await asyncio.sleep(0.01)
-        async with Worker(hub) as worker:
-            clock.advance(3600 * SECOND)
-            await worker.nothing()
+        await nobody_gets_anything(hub, clock)
         assert await status(hub) == "COMPLETED"
         assert kinds(await hub.history("one"))[-1] == "executionCompleted"
     async with engine(reopen(), clock=clock) as hub:
