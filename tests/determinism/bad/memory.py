@@ -6,7 +6,7 @@ import contextvars
 import functools
 import itertools
 
-from dapr_workflow_sdk import Task, WorkflowActivityContext, WorkflowContext, activity, workflow
+from dapr_workflow_sdk import Task, WorkflowActivityContext, WorkflowContext, activity, when_all, workflow
 from tests.determinism.case import Case, Shows
 from tests.determinism.shop import charge, check, notify, price_of, reserve, ship
 
@@ -71,8 +71,7 @@ def default_recipients(team: str) -> list:
 def cached_recipients(ctx: WorkflowContext, request: dict):
     recipients = default_recipients(request["team"])
     recipients.append(request["author"])
-    for recipient in recipients:
-        yield ctx.call_activity(notify, input=recipient)
+    yield when_all([ctx.call_activity(notify, input=recipient) for recipient in recipients])
     return len(recipients)
 
 
@@ -174,9 +173,8 @@ def changes_a_plan(ctx: WorkflowContext, customer: dict):
     channels = PLANS[customer["plan"]]
     if customer["vip"]:
         channels.append("visit")
-    for channel in channels:
-        yield ctx.call_activity(notify, input=channel)
-    return channels
+    yield when_all([ctx.call_activity(notify, input=channel) for channel in channels])
+    return "told"
 
 
 @workflow
