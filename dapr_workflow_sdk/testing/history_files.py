@@ -11,12 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.json_format import ParseError
 from google.protobuf.message import DecodeError
 
 from dapr_workflow_sdk.client.history import WorkflowHistoryEvent, read_event
 from dapr_workflow_sdk.errors import WorkflowError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.documents import read_event_document
 
 _FORMAT = "dapr-workflow-history"
 _VERSION = 1
@@ -187,8 +188,7 @@ def _json_events(listed: list[Any], origin: str) -> list[pb.HistoryEvent]:
             if isinstance(item, str):
                 events.append(pb.HistoryEvent.FromString(base64.b64decode(item, validate=True)))
             elif isinstance(item, dict):
-                # A newer task hub may record more than this version knows.
-                events.append(ParseDict(cast("dict[str, Any]", item), pb.HistoryEvent(), ignore_unknown_fields=True))
+                events.append(read_event_document(cast("dict[str, Any]", item)))
             else:
                 raise HistoryFileError(f"Event {number} of {origin} is neither an object nor bytes in base64.")
         except (ParseError, DecodeError, binascii.Error) as error:
