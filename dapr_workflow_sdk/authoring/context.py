@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, overload
 
 from dapr_workflow_sdk.authoring.retry import RetryPolicy
 from dapr_workflow_sdk.authoring.tasks import Task
+
+if TYPE_CHECKING:
+    import random
+
+    from dapr_workflow_sdk.authoring.deterministic import Deterministic
 
 T = TypeVar("T")
 
@@ -67,12 +72,13 @@ class DaprWorkflowContext:
     an activity.
     """
 
-    __slots__ = ("_calls", "_logger")
+    __slots__ = ("_calls", "_helpers", "_logger")
 
     def __init__(self, calls: WorkflowCalls) -> None:
         """Made by the worker for every run."""
         self._calls = calls
         self._logger: ReplaySafeLogger | None = None
+        self._helpers: Deterministic | None = None
 
     @property
     def instance_id(self) -> str:
@@ -99,6 +105,70 @@ class DaprWorkflowContext:
     def new_guid(self) -> uuid.UUID:
         """A UUID that is the same on every replay and differs between instances and between calls."""
         return self._calls.new_guid()
+
+    @property
+    def _deterministic(self) -> Deterministic:
+        if self._helpers is None:
+            from dapr_workflow_sdk.authoring.deterministic import Deterministic
+
+            self._helpers = Deterministic(self._calls)
+        return self._helpers
+
+    def now(self) -> datetime:
+        """The same as `current_utc_datetime`."""
+        return self._calls.now
+
+    def now_with_sequence(self) -> datetime:
+        """`current_utc_datetime`, a microsecond later with each call of this method, so that moments have an order."""
+        return self._deterministic.moment()
+
+    def current_utc_datetime_with_sequence(self) -> datetime:
+        """The same as `now_with_sequence`."""
+        return self._deterministic.moment()
+
+    def random(self) -> random.Random:
+        """The random numbers of this run: one generator, which gives the same on every replay.
+
+        It depends on the instance and on the time of the turn that first asks for it, and on nothing of the machine.
+        What it gives is no secret.
+        """
+        return self._deterministic.generator
+
+    def random_string(self, length: int, *, alphabet: str | None = None) -> str:
+        """A random string, the same on every replay.
+
+        Args:
+            length: How many characters.
+            alphabet: Characters to choose from; ASCII letters and digits by default.
+
+        Raises:
+            ValueError: `length` is negative, or `alphabet` empty.
+        """
+        return self._deterministic.text(length, alphabet)
+
+    def random_int(self, min_value: int = 0, max_value: int = 2**31 - 1) -> int:
+        """A random whole number, the same on every replay; both ends are included.
+
+        Raises:
+            ValueError: `min_value` is greater than `max_value`.
+        """
+        return self._deterministic.number(min_value, max_value)
+
+    def random_choice(self, sequence: Sequence[T]) -> T:
+        """A random element of a sequence, the same on every replay.
+
+        Raises:
+            IndexError: The sequence is empty.
+        """
+        return self._deterministic.choice(sequence)
+
+    def uuid4(self) -> uuid.UUID:
+        """The same as `new_guid`."""
+        return self._calls.new_guid()
+
+    def uuid7(self) -> uuid.UUID:
+        """A UUID of version 7, the same on every replay; it begins with the time of the turn."""
+        return self._deterministic.uuid7()
 
     def set_custom_status(self, custom_status: Any) -> None:
         """Publishes a status that clients read while the workflow runs.
