@@ -44,7 +44,7 @@ _ALL = (
         "Random numbers",
         "draws random numbers",
         "A replay draws others.",
-        "an activity that draws and returns them; or random.Random(seed) with a seed from the input.",
+        "ctx.random(), which draws the same on every replay; or an activity that draws and returns them.",
     ),
     Rule(
         "uuid",
