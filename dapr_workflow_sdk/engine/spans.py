@@ -156,7 +156,7 @@ class EngineSpans:
             event: Its result.
             durable: Done when that is durable; has an error if that is in vain.
         """
-        if not run.request.HasField("parentTraceContext"):
+        if not run.request.HasField("parentTraceContext") or not _is_sampled(run.request.parentTraceContext):
             return
 
         def told(outcome: asyncio.Future[None]) -> None:
@@ -179,7 +179,9 @@ class EngineSpans:
             new: The new events of the turn.
             change: What the turn changed.
         """
-        self._guarded(self._tell_turn, row, past, new, change)
+        ended = change.renewed or (change.row is not None and change.row.ended is not None)
+        if ended or any(event.HasField("timerFired") for event in new):
+            self._guarded(self._tell_turn, row, past, new, change)
 
     @staticmethod
     def _guarded(tell: Callable[..., None], *arguments: object) -> None:
@@ -214,7 +216,7 @@ class EngineSpans:
         self, row: InstanceRow, past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent], change: Change
     ) -> None:
         context = given(past, new)
-        parent = None if context is None else _span_context(context)
+        parent = _span_context(context) if context is not None and _is_sampled(context) else None
         if parent is None:
             return
         own = _sibling(parent, own_span_id(row.execution_id))
@@ -290,8 +292,6 @@ class EngineSpans:
         links: Sequence[Link] = (),
         told: Sequence[_Happening] = (),
     ) -> None:
-        if not own.trace_flags.sampled:
-            return
         self._ids.trace, self._ids.span = own.trace_id, own.span_id
         context = Context()
         if parent is not None:
@@ -302,6 +302,11 @@ class EngineSpans:
         if failure is not None:
             span.set_status(Status(StatusCode.ERROR, failure.errorMessage))
         span.end(times[1])
+
+
+def _is_sampled(context: pb.TraceContext) -> bool:
+    """Whether somebody wants to hear of the trace, as far as that can be seen without taking the context apart."""
+    return context.traceParent.endswith(("1", "3", "5", "7", "9", "b", "d", "f"))
 
 
 def _span_context(context: pb.TraceContext) -> SpanContext | None:

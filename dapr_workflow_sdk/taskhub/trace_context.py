@@ -17,7 +17,6 @@ from dapr_workflow_sdk.taskhub.wire.values import text_of
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 
 # The first version of the format, without the ids that mean nothing.
@@ -67,23 +66,18 @@ def to_wire(context: SpanContext) -> pb.TraceContext:
 
 def otel_context(given: pb.TraceContext) -> Context | None:
     """An OpenTelemetry context in which the given span is current; None without OpenTelemetry, or if it is garbage."""
-    propagator = _propagator()
-    if propagator is None:
-        return None
-    from opentelemetry.context import Context
-    from opentelemetry.trace import get_current_span
-
-    carrier = {"traceparent": given.traceParent}
-    if given.HasField("traceState"):
-        carrier["tracestate"] = given.traceState.value
-    context = propagator.extract(carrier, Context())
-    return context if get_current_span(context).get_span_context().is_valid else None
+    return context_of(given.traceParent, given.traceState.value)
 
 
-@functools.cache
-def _propagator() -> TraceContextTextMapPropagator | None:
+@functools.lru_cache(maxsize=1024)
+def context_of(parent: str, state: str) -> Context | None:
+    """The same for what the headers say; kept for a while, because all turns of an instance are in the same span."""
     try:
+        from opentelemetry.context import Context
+        from opentelemetry.trace import get_current_span
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
     except ImportError:
         return None
-    return TraceContextTextMapPropagator()
+    headers = {"traceparent": parent, "tracestate": state} if state else {"traceparent": parent}
+    context = TraceContextTextMapPropagator().extract(headers, Context())
+    return context if get_current_span(context).get_span_context().is_valid else None
