@@ -53,7 +53,7 @@ RULES: dict[str, _Rule] = {
     ),
     "random": _Rule(
         "The code decides by random numbers or random ids.",
-        "Use ctx.new_guid(), random.Random(seed) with a seed from the input, or an activity.",
+        "Use ctx.random() or ctx.new_guid(), or an activity.",
     ),
     "thread": _Rule("The code depends on the thread that it runs on, or starts threads.", _ACTIVITY),
     "order": _Rule(
