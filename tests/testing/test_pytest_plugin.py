@@ -300,3 +300,16 @@ def test_an_engine_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch,
 def test_help_names_the_options(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--help", *OTHERS.split())
     result.stdout.fnmatch_lines(["*--workflow-record=DIR*", "*--workflow-shadow*", "*workflow_app (args):*"])
+
+
+def test_the_tests_of_the_documentation_pass(pytester: pytest.Pytester) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+    files = dict(re.findall(r'```python title="((?:test_)?orders\.py)"\n(.*?)```', page, re.DOTALL))
+    assert set(files) == {"orders.py", "test_orders.py"}
+    for name, text in files.items():
+        (pytester.path / name).write_text(text)
+    pytester.makepyprojecttoml('[tool.pytest.ini_options]\npythonpath = ["."]')
+    recorded = pytester.runpytest_subprocess(*OTHERS.split(), "--workflow-record", "histories")
+    recorded.assert_outcomes(passed=1)
+    replayed = pytester.runpytest_subprocess(*OTHERS.split(), "histories", "--workflow-app", "orders")
+    replayed.assert_outcomes(passed=1)
