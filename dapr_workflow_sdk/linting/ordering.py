@@ -7,7 +7,7 @@ import ast
 from dapr_workflow_sdk.linting.evaluator import COMBINATORS, ours
 from dapr_workflow_sdk.linting.scopes import COMPREHENSIONS, Scope
 from dapr_workflow_sdk.linting.values import Kind
-from dapr_workflow_sdk.linting.visit import Visit, shown
+from dapr_workflow_sdk.linting.visit import Visit, shown, written
 
 RULE = "set-order"
 # These give the same for every order.
@@ -39,26 +39,26 @@ def check(visit: Visit, node: ast.AST, scope: Scope) -> None:
         if _goes_through_set(visit, node.iter, scope) and not _any_order(visit, node.body, scope):
             if _is_consumed_in_any_order(visit):
                 return
-            _find(visit, node.iter, f"The loop over {shown(node.iter)}")
+            _find(visit, node.iter, f"The loop over {written(node.iter)}")
     elif isinstance(node, ast.ListComp | ast.GeneratorExp):
         first = node.generators[0].iter
         if visit.value(first, scope).kind is Kind.SET and not _harmless(visit, node):
-            _find(visit, first, f"The comprehension over {shown(first)}")
+            _find(visit, first, f"The comprehension over {written(first)}")
     elif isinstance(node, ast.Call):
         _check_call(visit, node, scope)
     elif isinstance(node, ast.YieldFrom):
         if visit.value(node.value, scope).kind is Kind.SET and not _is_consumed_in_any_order(visit):
-            _find(visit, node, f"yield from {shown(node.value)}")
+            _find(visit, node, f"yield from {written(node.value)}")
     elif isinstance(node, ast.Starred):
         around = visit.parent(node)
         if visit.value(node.value, scope).kind is Kind.SET and not isinstance(around, ast.Set):
             if isinstance(around, ast.Call) and _name(around) in _ANY_ORDER:
                 return
-            _find(visit, node, f"*{shown(node.value)}")
+            _find(visit, node, f"*{written(node.value)}")
     elif isinstance(node, ast.Assign):
         unpacks = any(isinstance(target, ast.Tuple | ast.List) for target in node.targets)
         if unpacks and visit.value(node.value, scope).kind is Kind.SET:
-            _find(visit, node.value, f"Unpacking {shown(node.value)}")
+            _find(visit, node.value, f"Unpacking {written(node.value)}")
 
 
 def _check_call(visit: Visit, call: ast.Call, scope: Scope) -> None:
@@ -72,13 +72,13 @@ def _check_call(visit: Visit, call: ast.Call, scope: Scope) -> None:
             or ours(function) in COMBINATORS
             or ((builtin or function.name.startswith(_MODULES)) and not _harmless(visit, call))
         ):
-            _find(visit, call, f"{shown(call.func)}({shown(sets[0])})")
+            _find(visit, call, f"{shown(call.func)}({written(sets[0])})")
     elif isinstance(call.func, ast.Attribute):
         receiver = visit.value(call.func.value, scope)
         if receiver.kind is Kind.SET and call.func.attr == "pop":
             _find(visit, call)
         elif call.func.attr == "join" and sets and isinstance(call.func.value, ast.Constant):
-            _find(visit, call, f"{shown(call.func)}({shown(sets[0])})")
+            _find(visit, call, f"{shown(call.func)}({written(sets[0])})")
 
 
 def _is_consumed_in_any_order(visit: Visit) -> bool:

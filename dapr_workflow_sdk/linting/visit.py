@@ -152,7 +152,12 @@ class Visit:
 
 def shown(node: ast.AST) -> str:
     """Code as a message shows it: a call without its arguments, in one line."""
-    if isinstance(node, ast.Call):
-        return f"{shown(node.func)}()"
+    return f"{shown(node.func)}()" if isinstance(node, ast.Call) else written(node)
+
+
+def written(node: ast.AST) -> str:
+    """Code as it is written, in one line that is not too long."""
     text = " ".join(ast.unparse(node).split())
+    if isinstance(node, ast.Yield | ast.YieldFrom | ast.Await):
+        text = text.removeprefix("(").removesuffix(")")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
