@@ -69,17 +69,29 @@ class Trace:
 
     Attributes:
         instance: The run, as far as it got; it is closed.
-        agreements: Calls on which code and history agree.
+        events: What was replayed.
+        confirmed: Calls that history confirmed, in that order.
         parting: Where they part, if they do.
         place: Where the code waits, if it does.
         asked: Calls that a task hub would be asked for now.
     """
 
     instance: Instance
-    agreements: tuple[Agreement, ...]
+    events: Sequence[pb.HistoryEvent]
+    confirmed: tuple[Call, ...]
     parting: PartingError | None
     place: Place | None
     asked: tuple[Call, ...]
+
+    @property
+    def agreements(self) -> tuple[Agreement, ...]:
+        """Calls on which code and history agree."""
+        recorded: dict[int, Step] = {}
+        for number, event in enumerate(self.events, 1):
+            step = recorded_step(event, number)
+            if step is not None:
+                recorded.setdefault(step.number, step)
+        return tuple(Agreement(recorded[call.id], asked_step(call)) for call in self.confirmed if call.id in recorded)
 
 
 def retrace(
@@ -116,12 +128,4 @@ def retrace(
     asked_for = frozenset(action.id for action in instance.actions()) if parting is None else frozenset[int]()
     asked = tuple(call for call in ledger.pending() if call.id in asked_for)
     instance.close()
-    recorded: dict[int, Step] = {}
-    for number, event in enumerate(events, 1):
-        step = recorded_step(event, number)
-        if step is not None:
-            recorded.setdefault(step.number, step)
-    agreements = tuple(
-        Agreement(recorded[call.id], asked_step(call)) for call in ledger.confirmed if call.id in recorded
-    )
-    return Trace(instance, agreements, parting, waits, asked)
+    return Trace(instance, events, tuple(ledger.confirmed), parting, waits, asked)
