@@ -188,7 +188,7 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
         """
         name = self._named(workflow)
         instance_id = self._stage.new_id(name) if instance_id is None else instance_id
-        await self._do(self._worker.operations.start, name, input, instance_id, start_at)
+        await self._do(self._worker.start, name, input, instance_id, start_at)
         return self._run(instance_id)
 
     async def wait(self, run: WorkflowRun[R]) -> WorkflowRun[R]:
@@ -214,7 +214,7 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
             WorkflowNotFoundError: There is no such instance.
             PayloadError: The data has no JSON text.
         """
-        await self._do(self._worker.operations.raise_event, self._id(run), name, data)
+        await self._do(self._worker.raise_event, self._id(run), name, data)
 
     async def skip(self, length: timedelta) -> None:
         """Lets time go on so far. Timers fire in their order, and what follows from one happens before the next.
@@ -233,11 +233,11 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
 
     async def pause(self, run: WorkflowRun[Any] | str) -> None:
         """Pauses an instance: events and results are kept for it until it is resumed."""
-        await self._do(self._worker.operations.pause, self._id(run))
+        await self._do(self._worker.pause, self._id(run))
 
     async def resume(self, run: WorkflowRun[Any] | str) -> None:
         """Lets a paused instance go on."""
-        await self._do(self._worker.operations.resume, self._id(run))
+        await self._do(self._worker.resume, self._id(run))
 
     async def terminate(self, run: WorkflowRun[Any] | str, *, output: Any = None, recursive: bool = True) -> None:
         """Ends an instance where it stands.
@@ -247,7 +247,7 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
             output: What it ends with.
             recursive: Whether its child workflows end, too.
         """
-        await self._do(self._worker.operations.terminate, self._id(run), output, recursive)
+        await self._do(self._worker.terminate, self._id(run), output, recursive)
 
     async def purge(self, run: WorkflowRun[Any] | str, *, recursive: bool = True) -> int:
         """Removes an instance that has ended; returns how many were removed.
@@ -259,4 +259,4 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
         Raises:
             WorkflowNotFinishedError: It has not ended.
         """
-        return await self._do(self._worker.operations.purge, self._id(run), recursive)
+        return await self._do(self._worker.purge, self._id(run), recursive)

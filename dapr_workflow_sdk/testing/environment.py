@@ -281,7 +281,7 @@ class WorkflowEnvironment(BaseEnvironment):
         """
         name = self._named(workflow)
         instance_id = self._stage.new_id(name) if instance_id is None else instance_id
-        self._do(self._worker.operations.start, name, input, instance_id, start_at)
+        self._do(self._worker.start, name, input, instance_id, start_at)
         return self._run(instance_id)
 
     def wait(self, run: WorkflowRun[R]) -> WorkflowRun[R]:
@@ -307,7 +307,7 @@ class WorkflowEnvironment(BaseEnvironment):
             WorkflowNotFoundError: There is no such instance.
             PayloadError: The data has no JSON text.
         """
-        self._do(self._worker.operations.raise_event, self._id(run), name, data)
+        self._do(self._worker.raise_event, self._id(run), name, data)
 
     def skip(self, length: timedelta) -> None:
         """Lets time go on so far. Timers fire in their order, and what follows from one happens before the next.
@@ -326,11 +326,11 @@ class WorkflowEnvironment(BaseEnvironment):
 
     def pause(self, run: WorkflowRun[Any] | str) -> None:
         """Pauses an instance: events and results are kept for it until it is resumed."""
-        self._do(self._worker.operations.pause, self._id(run))
+        self._do(self._worker.pause, self._id(run))
 
     def resume(self, run: WorkflowRun[Any] | str) -> None:
         """Lets a paused instance go on."""
-        self._do(self._worker.operations.resume, self._id(run))
+        self._do(self._worker.resume, self._id(run))
 
     def terminate(self, run: WorkflowRun[Any] | str, *, output: Any = None, recursive: bool = True) -> None:
         """Ends an instance where it stands.
@@ -340,7 +340,7 @@ class WorkflowEnvironment(BaseEnvironment):
             output: What it ends with.
             recursive: Whether its child workflows end, too.
         """
-        self._do(self._worker.operations.terminate, self._id(run), output, recursive)
+        self._do(self._worker.terminate, self._id(run), output, recursive)
 
     def purge(self, run: WorkflowRun[Any] | str, *, recursive: bool = True) -> int:
         """Removes an instance that has ended; returns how many were removed.
@@ -352,7 +352,7 @@ class WorkflowEnvironment(BaseEnvironment):
         Raises:
             WorkflowNotFinishedError: It has not ended.
         """
-        return self._do(self._worker.operations.purge, self._id(run), recursive)
+        return self._do(self._worker.purge, self._id(run), recursive)
 
 
 def _refuse_running_loop() -> None:

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from dapr_workflow_sdk.authoring.activity_context import WorkflowActivityContext
-from dapr_workflow_sdk.client.operations import ClientOperations
+from dapr_workflow_sdk.client.requests import Requests
 from dapr_workflow_sdk.converter import Converter
 from dapr_workflow_sdk.engine.hub import EngineHub
 from dapr_workflow_sdk.engine.state import Change, InstanceKey, InstanceRow
@@ -116,7 +116,7 @@ class AppWorker:
         self.registry = RecordingRegistry(stage.clock, stage.converter, module_level=module_level)
         self.registry.suspend = self._suspend
         self.registry.interrupted = stage.interrupt
-        self.operations = ClientOperations(self.hub, stage.converter)
+        self._requests = Requests(stage.converter)
         self.parked = ParkedInstances(_UNLIMITED)
         self._stage = stage
         self._exits = AsyncExitStack()
@@ -159,6 +159,34 @@ class AppWorker:
         with self._stage.runner.watched():
             pass
         await asyncio.get_running_loop().create_future()
+
+    # ---- what clients do -----------------------------------------------------------------------------------
+
+    async def start(self, name: str, value: Any, instance_id: str, start_at: datetime | None) -> None:
+        """Starts an instance."""
+        await self.hub.start(self._requests.start(name, value, instance_id, start_at))
+
+    async def raise_event(self, instance_id: str, name: str, data: Any) -> None:
+        """Raises an event."""
+        await self.hub.raise_event(self._requests.raise_event(instance_id, name, data))
+
+    async def pause(self, instance_id: str) -> None:
+        """Suspends an instance."""
+        await self.hub.suspend(pb.SuspendRequest(instanceId=instance_id))
+
+    async def resume(self, instance_id: str) -> None:
+        """Resumes an instance."""
+        await self.hub.resume(pb.ResumeRequest(instanceId=instance_id))
+
+    async def terminate(self, instance_id: str, output: Any, recursive: bool) -> None:
+        """Ends an instance."""
+        await self.hub.terminate(self._requests.terminate(instance_id, output, recursive))
+
+    async def purge(self, instance_id: str, recursive: bool) -> int:
+        """Removes an instance."""
+        return await self.hub.purge(pb.PurgeInstancesRequest(instanceId=instance_id, recursive=recursive))
+
+    # ---- the end -------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
         """Stops working; what runs is cancelled."""
