@@ -347,7 +347,8 @@ class InstanceRunner:
         if not live.state.ended:
             if live.rests:
                 self._let_rest(live)
-        elif not live.state.tasks:
+        elif not live.state.tasks and not live.uncommitted:
+            # Until its end is durable, the store has it as it was before, and it would begin its last turn again.
             del self._live[live.key]
             self._resting.forget(live.key)
 
