@@ -60,45 +60,66 @@ class AsyncWorkflowClient:
         input: Any = None,
         instance_id: str | None = None,
         start_at: datetime | None = None,
+        app_id: str | None = None,
     ) -> str:
         """Starts an instance; see `WorkflowClient.schedule_new_workflow`."""
-        return await self._call(self._operations.start, workflow, input, instance_id, start_at)
+        return await self._call(self._operations.start, workflow, input, instance_id, start_at, app_id)
 
-    async def get_workflow_state(self, instance_id: str, *, fetch_payloads: bool = True) -> WorkflowState | None:
+    async def get_workflow_state(
+        self, instance_id: str, *, fetch_payloads: bool = True, app_id: str | None = None
+    ) -> WorkflowState | None:
         """The state of an instance now; see `WorkflowClient.get_workflow_state`."""
-        return await self._call(self._operations.state, instance_id, fetch_payloads)
+        return await self._call(self._operations.state, instance_id, fetch_payloads, app_id)
 
     async def wait_for_workflow_start(
-        self, instance_id: str, *, fetch_payloads: bool = False, timeout_in_seconds: float = 0
+        self,
+        instance_id: str,
+        *,
+        fetch_payloads: bool = False,
+        timeout_in_seconds: float = 0,
+        app_id: str | None = None,
     ) -> WorkflowState | None:
         """Waits until an instance has had its first turn; see `WorkflowClient.wait_for_workflow_start`."""
-        return await self._call(self._operations.wait_for_start, instance_id, fetch_payloads, timeout_in_seconds)
+        return await self._call(
+            self._operations.wait_for_start, instance_id, fetch_payloads, timeout_in_seconds, app_id
+        )
 
     async def wait_for_workflow_completion(
-        self, instance_id: str, *, fetch_payloads: bool = True, timeout_in_seconds: float = 0
+        self,
+        instance_id: str,
+        *,
+        fetch_payloads: bool = True,
+        timeout_in_seconds: float = 0,
+        app_id: str | None = None,
     ) -> WorkflowState | None:
         """Waits until an instance has ended; see `WorkflowClient.wait_for_workflow_completion`."""
-        return await self._call(self._operations.wait_for_completion, instance_id, fetch_payloads, timeout_in_seconds)
+        return await self._call(
+            self._operations.wait_for_completion, instance_id, fetch_payloads, timeout_in_seconds, app_id
+        )
 
-    async def raise_workflow_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
+    async def raise_workflow_event(
+        self, instance_id: str, event_name: str, *, data: Any = None, app_id: str | None = None
+    ) -> None:
         """Raises an event for an instance; see `WorkflowClient.raise_workflow_event`."""
-        await self._call(self._operations.raise_event, instance_id, event_name, data)
+        await self._call(self._operations.raise_event, instance_id, event_name, data, app_id)
 
-    async def pause_workflow(self, instance_id: str) -> None:
+    async def pause_workflow(self, instance_id: str, *, app_id: str | None = None) -> None:
         """Suspends an instance: events and results are kept for it until it is resumed."""
-        await self._call(self._operations.pause, instance_id)
+        await self._call(self._operations.pause, instance_id, app_id)
 
-    async def resume_workflow(self, instance_id: str) -> None:
+    async def resume_workflow(self, instance_id: str, *, app_id: str | None = None) -> None:
         """Lets a suspended instance go on."""
-        await self._call(self._operations.resume, instance_id)
+        await self._call(self._operations.resume, instance_id, app_id)
 
-    async def terminate_workflow(self, instance_id: str, *, output: Any = None, recursive: bool = True) -> None:
+    async def terminate_workflow(
+        self, instance_id: str, *, output: Any = None, recursive: bool = True, app_id: str | None = None
+    ) -> None:
         """Ends an instance where it stands; see `WorkflowClient.terminate_workflow`."""
-        await self._call(self._operations.terminate, instance_id, output, recursive)
+        await self._call(self._operations.terminate, instance_id, output, recursive, app_id)
 
-    async def purge_workflow(self, instance_id: str, recursive: bool = True) -> int:
+    async def purge_workflow(self, instance_id: str, recursive: bool = True, *, app_id: str | None = None) -> int:
         """Removes a finished instance and its history; see `WorkflowClient.purge_workflow`."""
-        return await self._call(self._operations.purge, instance_id, recursive)
+        return await self._call(self._operations.purge, instance_id, recursive, app_id)
 
     async def list_workflow_instance_ids(
         self, *, page_size: int | None = None, continuation_token: str | None = None
@@ -129,10 +150,17 @@ class AsyncWorkflowClient:
         new_instance_id: str | None = None,
         input: Any = UNSET,
         new_child_workflow_instance_id: str | None = None,
+        app_id: str | None = None,
     ) -> str:
         """Starts a new instance with the start of another's history; see `WorkflowClient.rerun_workflow_from_event`."""
         return await self._call(
-            self._operations.rerun, instance_id, event_id, new_instance_id, input, new_child_workflow_instance_id
+            self._operations.rerun,
+            instance_id,
+            event_id,
+            new_instance_id,
+            input,
+            new_child_workflow_instance_id,
+            app_id,
         )
 
     async def close(self) -> None:

@@ -23,27 +23,41 @@ class ClientOperations:
         self._hub = hub
         self._requests = Requests(converter)
 
+    def _at(self, app_id: str | None) -> TaskHub:
+        return self._hub if app_id is None else self._hub.for_app(app_id)
+
     async def start(
-        self, workflow: Callable[..., Any] | str, value: Any, instance_id: str | None, start_at: datetime | None
+        self,
+        workflow: Callable[..., Any] | str,
+        value: Any,
+        instance_id: str | None,
+        start_at: datetime | None,
+        app_id: str | None,
     ) -> str:
         """Starts an instance."""
-        return await self._hub.start(self._requests.start(workflow, value, instance_id, start_at))
+        return await self._at(app_id).start(self._requests.start(workflow, value, instance_id, start_at))
 
-    async def state(self, instance_id: str, payloads: bool) -> WorkflowState | None:
+    async def state(self, instance_id: str, payloads: bool, app_id: str | None) -> WorkflowState | None:
         """Reads a state."""
-        wire = await self._hub.state(instance_id, payloads=payloads)
+        wire = await self._at(app_id).state(instance_id, payloads=payloads)
         return None if wire is None else read_state(wire)
 
-    async def wait_for_start(self, instance_id: str, payloads: bool, timeout: float) -> WorkflowState | None:
+    async def wait_for_start(
+        self, instance_id: str, payloads: bool, timeout: float, app_id: str | None
+    ) -> WorkflowState | None:
         """Waits for the first turn."""
-        return await self._wait(instance_id, Milestone.STARTED, payloads, timeout)
+        return await self._wait(instance_id, Milestone.STARTED, payloads, timeout, app_id)
 
-    async def wait_for_completion(self, instance_id: str, payloads: bool, timeout: float) -> WorkflowState | None:
+    async def wait_for_completion(
+        self, instance_id: str, payloads: bool, timeout: float, app_id: str | None
+    ) -> WorkflowState | None:
         """Waits for the end."""
-        return await self._wait(instance_id, Milestone.COMPLETED, payloads, timeout)
+        return await self._wait(instance_id, Milestone.COMPLETED, payloads, timeout, app_id)
 
-    async def _wait(self, instance_id: str, until: Milestone, payloads: bool, timeout: float) -> WorkflowState | None:
-        waiting = self._hub.wait(instance_id, until, payloads=payloads)
+    async def _wait(
+        self, instance_id: str, until: Milestone, payloads: bool, timeout: float, app_id: str | None
+    ) -> WorkflowState | None:
+        waiting = self._at(app_id).wait(instance_id, until, payloads=payloads)
         try:
             wire = await (asyncio.wait_for(waiting, timeout) if timeout > 0 else waiting)
         except asyncio.TimeoutError:
@@ -54,25 +68,25 @@ class ClientOperations:
             ) from None
         return None if wire is None else read_state(wire)
 
-    async def raise_event(self, instance_id: str, event_name: str, data: Any) -> None:
+    async def raise_event(self, instance_id: str, event_name: str, data: Any, app_id: str | None) -> None:
         """Raises an event."""
-        await self._hub.raise_event(self._requests.raise_event(instance_id, event_name, data))
+        await self._at(app_id).raise_event(self._requests.raise_event(instance_id, event_name, data))
 
-    async def pause(self, instance_id: str) -> None:
+    async def pause(self, instance_id: str, app_id: str | None) -> None:
         """Suspends an instance."""
-        await self._hub.suspend(pb.SuspendRequest(instanceId=instance_id))
+        await self._at(app_id).suspend(pb.SuspendRequest(instanceId=instance_id))
 
-    async def resume(self, instance_id: str) -> None:
+    async def resume(self, instance_id: str, app_id: str | None) -> None:
         """Resumes an instance."""
-        await self._hub.resume(pb.ResumeRequest(instanceId=instance_id))
+        await self._at(app_id).resume(pb.ResumeRequest(instanceId=instance_id))
 
-    async def terminate(self, instance_id: str, output: Any, recursive: bool) -> None:
+    async def terminate(self, instance_id: str, output: Any, recursive: bool, app_id: str | None) -> None:
         """Ends an instance."""
-        await self._hub.terminate(self._requests.terminate(instance_id, output, recursive))
+        await self._at(app_id).terminate(self._requests.terminate(instance_id, output, recursive))
 
-    async def purge(self, instance_id: str, recursive: bool) -> int:
+    async def purge(self, instance_id: str, recursive: bool, app_id: str | None) -> int:
         """Removes an instance."""
-        return await self._hub.purge(self._requests.purge(instance_id, recursive))
+        return await self._at(app_id).purge(self._requests.purge(instance_id, recursive))
 
     async def list_ids(self, page_size: int | None, continuation_token: str | None) -> WorkflowInstanceIdPage:
         """Reads a page of the list of instances."""
@@ -85,10 +99,18 @@ class ClientOperations:
         return [read_event(event) for event in await self._hub.history(instance_id)]
 
     async def rerun(
-        self, instance_id: str, event_id: int, new_instance_id: str | None, value: Any, new_child_id: str | None
+        self,
+        instance_id: str,
+        event_id: int,
+        new_instance_id: str | None,
+        value: Any,
+        new_child_id: str | None,
+        app_id: str | None,
     ) -> str:
         """Runs an instance again from an event."""
-        return await self._hub.rerun(self._requests.rerun(instance_id, event_id, new_instance_id, value, new_child_id))
+        return await self._at(app_id).rerun(
+            self._requests.rerun(instance_id, event_id, new_instance_id, value, new_child_id)
+        )
 
     async def aclose(self) -> None:
         """Closes the task hub."""

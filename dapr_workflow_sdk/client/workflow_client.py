@@ -29,6 +29,9 @@ class WorkflowClient:
     Without arguments it connects to the Dapr sidecar that the environment names, when it is first used; with
     `engine` it uses an `EmbeddedEngine` of this process. It can be used in a ``with`` statement.
 
+    Methods that take an `app_id` mean an instance of another app with it: of one on the same engine, or one that a Dapr
+    sidecar of version 1.18 or newer passes the request on to. Older sidecars ignore it and mean the client's own app.
+
     Every method that takes an instance id raises `WorkflowNotFoundError` for an unknown one, except the methods that
     return a state: those return None. All of them raise `TaskHubUnavailableError` if nothing answers.
     """
@@ -78,6 +81,7 @@ class WorkflowClient:
         input: Any = None,
         instance_id: str | None = None,
         start_at: datetime | None = None,
+        app_id: str | None = None,
     ) -> str:
         """Starts an instance.
 
@@ -87,6 +91,7 @@ class WorkflowClient:
             instance_id: Its id: letters, digits and ``_ - .``, at most 200; a new one by default. The id of a finished
                 instance may be used again: the new instance takes its place.
             start_at: When to start; naive means UTC. At once by default, or if it is past.
+            app_id: The app that the instance belongs to; the client's own by default.
 
         Returns:
             The id. A Dapr sidecar answers when the first turn is over, so a worker must be connected there; the
@@ -97,22 +102,30 @@ class WorkflowClient:
             InvalidOperationError: The id cannot be one.
             PayloadError: The input has no JSON text.
         """
-        return self._call(self._operations.start, workflow, input, instance_id, start_at)
+        return self._call(self._operations.start, workflow, input, instance_id, start_at, app_id)
 
-    def get_workflow_state(self, instance_id: str, *, fetch_payloads: bool = True) -> WorkflowState | None:
+    def get_workflow_state(
+        self, instance_id: str, *, fetch_payloads: bool = True, app_id: str | None = None
+    ) -> WorkflowState | None:
         """The state of an instance now.
 
         Args:
             instance_id: Id of the instance.
             fetch_payloads: Whether to bring input, output, custom status and failure details.
+            app_id: The app that the instance belongs to; the client's own by default.
 
         Returns:
             The state, or None if there is no such instance.
         """
-        return self._call(self._operations.state, instance_id, fetch_payloads)
+        return self._call(self._operations.state, instance_id, fetch_payloads, app_id)
 
     def wait_for_workflow_start(
-        self, instance_id: str, *, fetch_payloads: bool = False, timeout_in_seconds: float = 0
+        self,
+        instance_id: str,
+        *,
+        fetch_payloads: bool = False,
+        timeout_in_seconds: float = 0,
+        app_id: str | None = None,
     ) -> WorkflowState | None:
         """Waits until an instance has had its first turn.
 
@@ -120,6 +133,7 @@ class WorkflowClient:
             instance_id: Id of the instance.
             fetch_payloads: Whether to bring input, output, custom status and failure details.
             timeout_in_seconds: How long to wait at most; 0 means for ever.
+            app_id: The app that the instance belongs to; the client's own by default.
 
         Returns:
             The state then, or None if there is no such instance.
@@ -127,10 +141,15 @@ class WorkflowClient:
         Raises:
             TimeoutError: It has not begun in time.
         """
-        return self._call(self._operations.wait_for_start, instance_id, fetch_payloads, timeout_in_seconds)
+        return self._call(self._operations.wait_for_start, instance_id, fetch_payloads, timeout_in_seconds, app_id)
 
     def wait_for_workflow_completion(
-        self, instance_id: str, *, fetch_payloads: bool = True, timeout_in_seconds: float = 0
+        self,
+        instance_id: str,
+        *,
+        fetch_payloads: bool = True,
+        timeout_in_seconds: float = 0,
+        app_id: str | None = None,
     ) -> WorkflowState | None:
         """Waits until an instance has ended, well or badly.
 
@@ -138,6 +157,7 @@ class WorkflowClient:
             instance_id: Id of the instance.
             fetch_payloads: Whether to bring input, output, custom status and failure details.
             timeout_in_seconds: How long to wait at most; 0 means for ever.
+            app_id: The app that the instance belongs to; the client's own by default.
 
         Returns:
             The state then, or None if there is no such instance.
@@ -145,42 +165,49 @@ class WorkflowClient:
         Raises:
             TimeoutError: It has not ended in time.
         """
-        return self._call(self._operations.wait_for_completion, instance_id, fetch_payloads, timeout_in_seconds)
+        return self._call(self._operations.wait_for_completion, instance_id, fetch_payloads, timeout_in_seconds, app_id)
 
-    def raise_workflow_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
+    def raise_workflow_event(
+        self, instance_id: str, event_name: str, *, data: Any = None, app_id: str | None = None
+    ) -> None:
         """Raises an event for an instance; one that has ended ignores it.
 
         Args:
             instance_id: Id of the instance.
             event_name: Name of the event; upper and lower case do not matter.
             data: Its payload; anything with a JSON text.
+            app_id: The app that the instance belongs to; the client's own by default.
         """
-        self._call(self._operations.raise_event, instance_id, event_name, data)
+        self._call(self._operations.raise_event, instance_id, event_name, data, app_id)
 
-    def pause_workflow(self, instance_id: str) -> None:
+    def pause_workflow(self, instance_id: str, *, app_id: str | None = None) -> None:
         """Suspends an instance: events and results are kept for it until it is resumed."""
-        self._call(self._operations.pause, instance_id)
+        self._call(self._operations.pause, instance_id, app_id)
 
-    def resume_workflow(self, instance_id: str) -> None:
+    def resume_workflow(self, instance_id: str, *, app_id: str | None = None) -> None:
         """Lets a suspended instance go on."""
-        self._call(self._operations.resume, instance_id)
+        self._call(self._operations.resume, instance_id, app_id)
 
-    def terminate_workflow(self, instance_id: str, *, output: Any = None, recursive: bool = True) -> None:
+    def terminate_workflow(
+        self, instance_id: str, *, output: Any = None, recursive: bool = True, app_id: str | None = None
+    ) -> None:
         """Ends an instance where it stands; running activities are not stopped, and their results are dropped.
 
         Args:
             instance_id: Id of the instance.
             output: The result it ends with.
             recursive: Whether its child workflows end, too.
+            app_id: The app that the instance belongs to; the client's own by default.
         """
-        self._call(self._operations.terminate, instance_id, output, recursive)
+        self._call(self._operations.terminate, instance_id, output, recursive, app_id)
 
-    def purge_workflow(self, instance_id: str, recursive: bool = True) -> int:
+    def purge_workflow(self, instance_id: str, recursive: bool = True, *, app_id: str | None = None) -> int:
         """Removes a finished instance and its history.
 
         Args:
             instance_id: Id of the instance.
             recursive: Whether its child workflows are removed, too.
+            app_id: The app that the instance belongs to; the client's own by default.
 
         Returns:
             How many instances were removed.
@@ -188,7 +215,7 @@ class WorkflowClient:
         Raises:
             WorkflowNotFinishedError: It still runs.
         """
-        return self._call(self._operations.purge, instance_id, recursive)
+        return self._call(self._operations.purge, instance_id, recursive, app_id)
 
     def list_workflow_instance_ids(
         self, *, page_size: int | None = None, continuation_token: str | None = None
@@ -235,6 +262,7 @@ class WorkflowClient:
         new_instance_id: str | None = None,
         input: Any = UNSET,
         new_child_workflow_instance_id: str | None = None,
+        app_id: str | None = None,
     ) -> str:
         """Starts a new instance with the history of a finished one up to a call, which is made again.
 
@@ -244,6 +272,7 @@ class WorkflowClient:
             new_instance_id: Id of the new instance; a new one by default.
             input: What to call with; as before by default. A timer takes none.
             new_child_workflow_instance_id: Id of the child workflow, if the call starts one.
+            app_id: The app that the instance belongs to; the client's own by default.
 
         Returns:
             The id of the new instance.
@@ -256,7 +285,13 @@ class WorkflowClient:
             WorkflowAlreadyExistsError: `new_instance_id` is taken.
         """
         return self._call(
-            self._operations.rerun, instance_id, event_id, new_instance_id, input, new_child_workflow_instance_id
+            self._operations.rerun,
+            instance_id,
+            event_id,
+            new_instance_id,
+            input,
+            new_child_workflow_instance_id,
+            app_id,
         )
 
     def close(self) -> None:

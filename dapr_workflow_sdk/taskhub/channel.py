@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import os
 import uuid
@@ -75,6 +76,8 @@ class GrpcTaskHub:
         self._address = address
         self._api_token = api_token
         self._app_id = app_id
+        # The app that operations are meant for, if that is another one than the task hub's own.
+        self._target = ""
         self._capabilities: Capabilities | None = None
         self._exchange: WorkerExchange | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -89,6 +92,13 @@ class GrpcTaskHub:
     def closed(self) -> bool:
         """Never for good: a sidecar that is gone may come back."""
         return False
+
+    def for_app(self, app_id: str) -> GrpcTaskHub:
+        """Sends requests to another app, where the task hub passes them on: Dapr from version 1.18, and the engine."""
+        self._open()
+        found = copy.copy(self)
+        found._target = app_id
+        return found
 
     def _open(self) -> grpc.aio.Channel:
         if self._channel is None:
@@ -130,6 +140,9 @@ class GrpcTaskHub:
         timeout: float | None = _OPERATION_TIMEOUT,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Any:
+        if self._target and "router" in request.DESCRIPTOR.fields_by_name:
+            to: Any = request
+            to.router.targetAppID = self._target
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _RECONNECTING
         while True:

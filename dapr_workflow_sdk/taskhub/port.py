@@ -112,6 +112,10 @@ class TaskHub(Protocol):
         """Whether it is closed for good, so that nobody need try again."""
         ...
 
+    def for_app(self, app_id: str) -> TaskHub:
+        """The same task hub, where operations mean instances of another app; it closes with this one."""
+        ...
+
     async def connect(self, timeout: float) -> None:
         """Makes sure that the task hub answers, or raises `TaskHubUnavailableError` after `timeout` seconds."""
         ...

@@ -29,6 +29,7 @@ from dapr_workflow_sdk import (
     WorkflowFailedError,
     WorkflowNotFinishedError,
     WorkflowNotFoundError,
+    WorkflowRuntime,
     WorkflowStatus,
 )
 from dapr_workflow_sdk.portal import PORTAL
@@ -580,3 +581,40 @@ def test_odd_names_of_events_and_workflows(place: Place, text: str) -> None:
     instance_id = client.schedule_new_workflow(listener)
     client.raise_workflow_event(instance_id, text)
     client.terminate_workflow(instance_id)
+
+
+# ---- instances of other apps -----------------------------------------------------------------------------------
+
+
+def test_a_client_moves_instances_of_another_app(place: Place) -> None:
+    """The same engine serves both; the client's own app has an instance of the same id, which nobody touches."""
+    here, there = working(place), "billing"
+    other = (
+        WorkflowRuntime("127.0.0.1", place.port, app_id=there, shutdown_timeout=0.5)
+        if place.kind == "grpc"
+        else WorkflowRuntime(engine=place.engine.app(there), shutdown_timeout=0.5)
+    )
+    other.register_workflow(listener)
+    with other:
+        here.schedule_new_workflow(listener, input="here", instance_id="twin")
+        assert here.schedule_new_workflow(listener, input="there", instance_id="twin", app_id=there) == "twin"
+        assert here.wait_for_workflow_start("twin", timeout_in_seconds=5, app_id=there) is not None
+        here.pause_workflow("twin", app_id=there)
+        states = [here.get_workflow_state("twin"), here.get_workflow_state("twin", app_id=there)]
+        assert [state.runtime_status for state in states if state] == [WorkflowStatus.RUNNING, WorkflowStatus.SUSPENDED]
+        here.resume_workflow("twin", app_id=there)
+        here.raise_workflow_event("twin", "go", data=1, app_id=there)
+        done = here.wait_for_workflow_completion("twin", timeout_in_seconds=5, app_id=there)
+        assert done is not None
+        assert done.serialized_output == '["there", 1]'
+        assert here.purge_workflow("twin", app_id=there) == 1
+        assert here.get_workflow_state("twin", app_id=there) is None
+        here.schedule_new_workflow(listener, instance_id="second", app_id=there)
+        here.terminate_workflow("second", output="enough", app_id=there)
+        ended = here.get_workflow_state("second", app_id=there)
+        assert ended is not None
+        assert ended.runtime_status is WorkflowStatus.TERMINATED
+        state = here.get_workflow_state("twin")
+        assert state is not None
+        assert state.runtime_status is WorkflowStatus.RUNNING
+        assert here.list_workflow_instance_ids().instance_ids == ["twin"]
