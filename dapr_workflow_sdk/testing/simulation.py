@@ -204,7 +204,8 @@ class Simulation:
 
     def history(self, instance_id: str = INSTANCE) -> list[pb.HistoryEvent]:
         """The history of the current execution of an instance."""
-        return list(self._do(self.hub.history(instance_id)))
+        live = self.hub._runner.find((self.hub.app_id, instance_id), remember=False)
+        return [] if live is None else list(live.state.history)
 
     # ---- the worker ----------------------------------------------------------------------------------------
 
@@ -216,6 +217,9 @@ class Simulation:
             answer: Whether the answer reaches the task hub; if not, the task hub hands out the turn again.
         """
         self.turns.remove(item)
+        return self._do(self._take(item, answer))
+
+    async def _take(self, item: TurnItem, answer: bool) -> TurnOutput:
         past, new = list(item.past), list(item.new)
         output = self._turn(item.instance_id, past, new, self.registry, self.converter, self.parked)
         self.played.append(PlayedTurn(item.instance_id, execution_of(past, new), past, new, output, answer))
@@ -226,13 +230,10 @@ class Simulation:
                 customStatus=text_of(output.custom_status),
                 completionToken=item.token,
             )
-            self._do(self._answer(response))
+            await self.hub.complete_turn(response)
         else:
-            self._do(self.hub.abandon(item.token, turn=True))
+            await self.hub.abandon(item.token, turn=True)
         return output
-
-    async def _answer(self, response: pb.WorkflowResponse) -> None:
-        await self.hub.complete_turn(response)
 
     def run(self, item: ActivityItem) -> pb.ActivityResponse:
         """Runs an activity that the worker holds by its own function, and answers with what comes of it."""

@@ -46,17 +46,19 @@ class ActivityFailure(Exception):  # noqa: N818 - it reads as what happened, in 
     """What an activity fails with where a test does not say."""
 
 
-_FAILURES = (ActivityFailure("it did not work"),)
+DEFAULT_FAILURES: Failures = (ActivityFailure("it did not work"),)
 
 
-class _Draw(Protocol):
+class Draw(Protocol):
+    """What draws a value from a strategy."""
+
     def __call__(self, strategy: st.SearchStrategy[T], label: object = None) -> T: ...
 
 
 class _Drawn:
     """A chooser that draws."""
 
-    def __init__(self, draw: _Draw) -> None:
+    def __init__(self, draw: Draw) -> None:
         self._draw = draw
         self._numbers: dict[int, st.SearchStrategy[int]] = {}
 
@@ -70,7 +72,7 @@ class _Drawn:
 _NUMBERS: dict[int, st.SearchStrategy[int]] = {}
 
 
-class _Answers:
+class Answers:
     """How activities are answered: by drawn results, their own functions, or failures."""
 
     def __init__(
@@ -79,6 +81,7 @@ class _Answers:
         activities: Iterable[Function] | Mapping[Function | str, Results],
         failures: Failures,
     ) -> None:
+        """Registers the activities; for the rest see `executions`."""
         self._results: dict[str, Results] = {}
         if isinstance(activities, Mapping):
             for activity, results in activities.items():
@@ -95,7 +98,8 @@ class _Answers:
         else:
             self._any = tuple(failures)
 
-    def draw(self, draw: _Draw, item: ActivityItem) -> Answer:
+    def draw(self, draw: Draw, item: ActivityItem) -> Answer:
+        """How an activity is answered this time."""
         name = item.request.name
         failures = self._failures.get(name, self._any)
         # The usual number is 0, so failures shrink to results.
@@ -137,7 +141,7 @@ def executions(
     *,
     activities: Iterable[Function] | Mapping[Function | str, st.SearchStrategy[Any] | None] = (),
     events: Mapping[str, st.SearchStrategy[Any]] | None = None,
-    failures: Failures = _FAILURES,
+    failures: Failures = DEFAULT_FAILURES,
     faults: Collection[Fault] = FAULTS,
     workflows: Iterable[Function] = (),
     converter: Converter | None = None,
@@ -172,7 +176,7 @@ def executions(
         RegistrationError: A function does not fit.
     """
     registry, name = _registry_of(workflow, workflows)
-    answers = _Answers(registry, activities, failures)
+    answers = Answers(registry, activities, failures)
     raised = dict(events or {})
     chosen_faults = frozenset(faults)
     if unknown := chosen_faults - FAULTS:

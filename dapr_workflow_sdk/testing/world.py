@@ -110,9 +110,10 @@ class World:
                 break
         else:
             why = f"it still goes on after {self.most_steps} steps"
-        return self._recorded(name, value, why)
+        return self.recorded(name, value, why)
 
-    def _recorded(self, name: str, value: Any, why: str) -> Execution:
+    def recorded(self, name: str, value: Any, why: str = "") -> Execution:
+        """What has happened so far to an instance of a workflow with this input; `why` says why it has not ended."""
         simulation = self.simulation
         state = simulation.state()
         events = simulation.history()
@@ -140,7 +141,7 @@ class World:
         """Does what is due; returns whether there was anything."""
         simulation = self.simulation
         if self.batches and simulation.activities:
-            self._answer_activity(simulation.activities[self.chooser.below(len(simulation.activities))])
+            self.answer_activity(simulation.activities[self.chooser.below(len(simulation.activities))])
             return True
         turns = len(simulation.turns)
         if ready := turns + len(simulation.activities):
@@ -148,7 +149,7 @@ class World:
             if place < turns:
                 self._take(simulation.turns[place])
             else:
-                self._answer_activity(simulation.activities[place - turns])
+                self.answer_activity(simulation.activities[place - turns])
             return True
         if self._suspended:
             self._resume()
@@ -166,7 +167,8 @@ class World:
         self._crashes = 0
         self.simulation.take_turn(item)
 
-    def _answer_activity(self, item: ActivityItem) -> None:
+    def answer_activity(self, item: ActivityItem) -> None:
+        """Answers an activity that the worker holds."""
         request = item.request
         answer = self.answer(item)
         failure = None
