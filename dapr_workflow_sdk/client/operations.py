@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -11,8 +12,12 @@ from dapr_workflow_sdk.client.history import WorkflowHistoryEvent, WorkflowInsta
 from dapr_workflow_sdk.client.requests import Requests
 from dapr_workflow_sdk.client.state import WorkflowState, read_state
 from dapr_workflow_sdk.converter import Converter
+from dapr_workflow_sdk.errors import TaskHubError
 from dapr_workflow_sdk.taskhub.port import Milestone, TaskHub
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+
+# Seconds for a look at what holds up an instance that was waited for in vain.
+_LOOK = 1.0
 
 
 class ClientOperations:
@@ -62,9 +67,14 @@ class ClientOperations:
             wire = await (asyncio.wait_for(waiting, timeout) if timeout > 0 else waiting)
         except asyncio.TimeoutError:
             step = "begun" if until is Milestone.STARTED else "ended"
+            hint = "It goes on; is a worker that knows the workflow connected?"
+            with contextlib.suppress(TaskHubError, asyncio.TimeoutError):
+                state = await asyncio.wait_for(self._at(app_id).state(instance_id, payloads=False), _LOOK)
+                if state is not None and state.workflowStatus == pb.WORKFLOW_STATUS_STALLED:
+                    hint = f"It is stalled; `dapr-workflow show {instance_id}` tells why, and what lets it go on."
             raise TimeoutError(
                 f"Workflow instance {instance_id!r} has not {step} within {timeout:g} s at {self._hub.description}. "
-                "It goes on; is a worker that knows the workflow connected?"
+                f"{hint}"
             ) from None
         return None if wire is None else read_state(wire)
 
