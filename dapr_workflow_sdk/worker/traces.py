@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -46,7 +47,13 @@ def leave(token: Token[Context]) -> None:
 
 def turn_traces() -> TurnTraces | None:
     """What makes spans of instances the current ones for their turns; None without OpenTelemetry."""
-    return None if importlib.util.find_spec("opentelemetry") is None else TurnTraces()
+    return TurnTraces() if _is_installed() else None
+
+
+@functools.cache
+def _is_installed() -> bool:
+    # Looking for a package that is not there takes longer than a test of a workflow.
+    return importlib.util.find_spec("opentelemetry") is not None
 
 
 class TurnTraces:
