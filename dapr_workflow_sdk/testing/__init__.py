@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dapr_workflow_sdk.testing.properties import at_most_in_flight as at_most_in_flight
     from dapr_workflow_sdk.testing.properties import compensations_balance as compensations_balance
     from dapr_workflow_sdk.testing.properties import completes as completes
+    from dapr_workflow_sdk.testing.properties import leaves_when_dropped as leaves_when_dropped
     from dapr_workflow_sdk.testing.properties import prefixes_equal as prefixes_equal
     from dapr_workflow_sdk.testing.properties import replays_equal as replays_equal
     from dapr_workflow_sdk.testing.replayer import InputDrift as InputDrift
@@ -76,6 +77,7 @@ _HOMES = {
     "check_determinism": "determinism",
     "compensations_balance": "properties",
     "completes": "properties",
+    "leaves_when_dropped": "properties",
     "lint": "linter",
     "load_histories": "history_files",
     "load_history": "history_files",
@@ -112,6 +114,7 @@ __all__ = [
     "check_determinism",
     "compensations_balance",
     "completes",
+    "leaves_when_dropped",
     "lint",
     "load_histories",
     "load_history",

@@ -140,8 +140,9 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
             WorkflowAlreadyExistsError: An unfinished instance has the id.
             PayloadError: The input has no JSON text.
         """
-        run = await self.start(workflow, input, instance_id=instance_id, start_at=start_at)
-        return await self.wait(run)
+        name, instance_id = self._new(workflow, instance_id)
+        await self._call(self._worker.run(name, input, instance_id, start_at))
+        return self._run(instance_id)
 
     @overload
     async def start(
@@ -186,8 +187,7 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
 
         Takes and raises the same as `run`, except that a workflow that goes on waiting is no error.
         """
-        name = self._named(workflow)
-        instance_id = self._stage.new_id(name) if instance_id is None else instance_id
+        name, instance_id = self._new(workflow, instance_id)
         await self._do(self._worker.start, name, input, instance_id, start_at)
         return self._run(instance_id)
 

@@ -86,15 +86,16 @@ class BaseEnvironment:
         for activity in activities:
             self._worker.registry.add("activity", activity)
 
-    def _named(self, workflow: Callable[..., Any] | str) -> str:
-        """The name of a workflow, which is registered if it is not."""
+    def _new(self, workflow: Callable[..., Any] | str, instance_id: str | None) -> tuple[str, str]:
+        """The name of a workflow, which is registered if it is not, and the id of a new instance."""
         if isinstance(workflow, str):
-            return workflow
-        registry = self._worker.registry
-        name = registry.name_for("workflow", workflow)
-        if registry.find("workflow", name) is None:
-            registry.add("workflow", workflow, name_of(workflow))
-        return name
+            name = workflow
+        else:
+            registry = self._worker.registry
+            name = registry.name_for("workflow", workflow)
+            if registry.find("workflow", name) is None:
+                registry.add("workflow", workflow, name_of(workflow))
+        return name, self._stage.new_id(name) if instance_id is None else instance_id
 
     @staticmethod
     def _id(run: WorkflowRun[Any] | str) -> str:

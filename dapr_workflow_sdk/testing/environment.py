@@ -92,11 +92,14 @@ class WorkflowEnvironment(BaseEnvironment):
         if loop is None or loop.is_closed():
             return
         try:
-            loop.run_until_complete(self._stage.aclose())
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.run_until_complete(self._close(loop))
         finally:
             loop.close()
+
+    async def _close(self, loop: asyncio.AbstractEventLoop) -> None:
+        await self._stage.aclose()
+        await loop.shutdown_asyncgens()
+        await loop.shutdown_default_executor()
 
     async def __aenter__(self) -> AsyncWorkflowEnvironment:
         return await self.on_this_loop().__aenter__()
@@ -233,8 +236,9 @@ class WorkflowEnvironment(BaseEnvironment):
             WorkflowAlreadyExistsError: An unfinished instance has the id.
             PayloadError: The input has no JSON text.
         """
-        run = self.start(workflow, input, instance_id=instance_id, start_at=start_at)
-        return self.wait(run)
+        name, instance_id = self._new(workflow, instance_id)
+        self._call(self._worker.run(name, input, instance_id, start_at))
+        return self._run(instance_id)
 
     @overload
     def start(
@@ -279,8 +283,7 @@ class WorkflowEnvironment(BaseEnvironment):
 
         Takes and raises the same as `run`, except that a workflow that goes on waiting is no error.
         """
-        name = self._named(workflow)
-        instance_id = self._stage.new_id(name) if instance_id is None else instance_id
+        name, instance_id = self._new(workflow, instance_id)
         self._do(self._worker.start, name, input, instance_id, start_at)
         return self._run(instance_id)
 

@@ -34,7 +34,7 @@ from dapr_workflow_sdk.taskhub.port import WorkerOffer, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
 from dapr_workflow_sdk.testing.activities import RecordingRegistry
 from dapr_workflow_sdk.testing.shadow import ShadowDispatcher
-from dapr_workflow_sdk.testing.virtual_time import SteppedClock
+from dapr_workflow_sdk.testing.virtual_time import SteppedClock, aware
 from dapr_workflow_sdk.testing.waits import stuck
 from dapr_workflow_sdk.testing.watching import SETTINGS, WATCHERS
 from dapr_workflow_sdk.worker.activities import ActivityRunner
@@ -160,11 +160,22 @@ class AppWorker:
             pass
         await asyncio.get_running_loop().create_future()
 
+    @property
+    def running(self) -> set[str]:
+        """Tokens of the activities that run, without those that never end."""
+        return self._subscription.activities
+
     # ---- what clients do -----------------------------------------------------------------------------------
 
     async def start(self, name: str, value: Any, instance_id: str, start_at: datetime | None) -> None:
         """Starts an instance."""
         await self.hub.start(self._requests.start(name, value, instance_id, start_at))
+
+    async def run(self, name: str, value: Any, instance_id: str, start_at: datetime | None) -> None:
+        """Starts an instance and lets time go on until it has ended."""
+        self._stage._check_open()
+        await self.start(name, value, instance_id, start_at)
+        await self._stage.finish((self.app_id, instance_id))
 
     async def raise_event(self, instance_id: str, name: str, data: Any) -> None:
         """Raises an event."""
@@ -380,15 +391,15 @@ class Stage:
             await self._quiet(None)
 
     def _too_long(self, what: str) -> str:
-        running = sum(len(worker._subscription.activities) for worker in self.apps.values())
-        why = (
-            f"{running} activities still run, which take real time: replace them with stand-ins"
-            if running
-            else "a workflow that goes on for ever is best started with env.start() and moved on with env.skip()"
-        )
+        running = sum(len(worker.running) for worker in self.apps.values())
+        if running:
+            runs = "an activity still runs" if running == 1 else f"{running} activities still run"
+            why = f"{runs} and takes real time: replace it with a stand-in"
+        else:
+            why = "a workflow that goes on for ever is best started with env.start() and moved on with env.skip()"
         return (
-            f"After {self.timeout:g} s of real time {what}; the clock stands at {self.clock.now() // 10**9} s. "
-            f"Perhaps {why}, or give the environment a longer timeout=..."
+            f"After {self.timeout:g} s of real time {what}; the clock stands at {aware(self.clock.moment):%Y-%m-%d %H:%M}."
+            f" Perhaps {why}, or give the environment a longer timeout=..."
         )
 
     def _check_open(self) -> None:
