@@ -86,6 +86,32 @@ class BaseEnvironment:
         for activity in activities:
             self._worker.registry.add("activity", activity)
 
+    def register_workflow(self, function: Callable[..., Any], *, name: str | None = None) -> None:
+        """Registers a workflow, under its own name or another.
+
+        Raises:
+            RegistrationError: It cannot be a workflow, or another function has the name.
+        """
+        self._worker.registry.add("workflow", function, name)
+
+    def register_activity(self, function: Callable[..., Any], *, name: str | None = None) -> None:
+        """Registers an activity, under its own name or another.
+
+        Raises:
+            RegistrationError: It cannot be an activity, or another function has the name.
+        """
+        self._worker.registry.add("activity", function, name)
+
+    def register_versioned_workflow(
+        self, function: Callable[..., Any], *, name: str, version_name: str | None = None, is_latest: bool
+    ) -> None:
+        """Registers one of several versions of a workflow, as `WorkflowRuntime.register_versioned_workflow` does.
+
+        Raises:
+            RegistrationError: It cannot be a workflow, or the version has another function.
+        """
+        self._worker.registry.add_version(function, name, version_name, is_latest=is_latest)
+
     def _new(self, workflow: Callable[..., Any] | str, instance_id: str | None) -> tuple[str, str]:
         """The name of a workflow, which is registered if it is not, and the id of a new instance."""
         if isinstance(workflow, str):

@@ -397,9 +397,10 @@ class Stage:
             why = f"{runs} and takes real time: replace it with a stand-in"
         else:
             why = "a workflow that goes on for ever is best started with env.start() and moved on with env.skip()"
+        now = aware(self.clock.moment)
         return (
-            f"After {self.timeout:g} s of real time {what}; the clock stands at {aware(self.clock.moment):%Y-%m-%d %H:%M}."
-            f" Perhaps {why}, or give the environment a longer timeout=..."
+            f"After {self.timeout:g} s of real time {what}; the clock stands at {now:%Y-%m-%d %H:%M}. Perhaps {why}, "
+            "or give the environment a longer timeout=..."
         )
 
     def _check_open(self) -> None:

@@ -333,6 +333,49 @@ def test_children_are_runs_of_their_own() -> None:
     run.assert_calls("buy", "buy")
 
 
+def test_functions_may_have_other_names_and_versions() -> None:
+    def first(ctx: WorkflowContext, text: str) -> Any:
+        yield ctx.create_timer(DAY)
+        return f"first {text}"
+
+    async def second(ctx: WorkflowContext, text: str) -> str:
+        return await ctx.call_activity("shout", input=text)
+
+    def loud(ctx: WorkflowActivityContext, text: str) -> str:
+        return text.upper()
+
+    with environment() as env:
+        env.register_activity(loud, name="shout")
+        env.register_workflow(second, name="shouting")
+        assert env.run("shouting", "hello").result == "HELLO"
+        env.register_versioned_workflow(first, name="greet", is_latest=True)
+        early = env.start("greet", "hello")
+        env.register_versioned_workflow(second, name="greet", is_latest=True)
+        assert env.run("greet", "hello").result == "HELLO"
+        assert env.wait(early).result == "first hello"
+
+
+def test_a_workflow_that_nobody_registered_fails_with_the_names_there_are() -> None:
+    with environment() as env:
+        env.run("nobody").assert_failed("WorkflowNotRegisteredError", match="'nobody'.*Registered: .*approve")
+
+
+def test_a_stalled_workflow_is_an_error_with_the_reason() -> None:
+    activities = [sample.charge, sample.ship]
+
+    async def unsteady(ctx: WorkflowContext) -> None:
+        await ctx.call_activity(activities[0], input=1.0)
+        await ctx.create_timer(DAY)
+
+    with environment() as env:
+        run = env.start(unsteady)
+        activities.reverse()
+        env._worker.parked.clear()
+        with pytest.raises(WorkflowStuckError, match=r"(?s)'unsteady-1', has stalled: .*'charge'.*'ship'"):
+            env.wait(run)
+        assert run.status is WorkflowStatus.STALLED
+
+
 # ---- apps ----------------------------------------------------------------------------------------------------------
 
 
