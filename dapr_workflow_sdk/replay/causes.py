@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 
-from dapr_workflow_sdk.replay.calls import Place
 from dapr_workflow_sdk.replay.source import Arm, Source, SourceCall, parting
 from dapr_workflow_sdk.replay.steps import Step, StepKind
 
@@ -46,7 +45,6 @@ class Situation:
         asked: What the code asks for from there on, as far as it got.
         agreed: What both had before.
         ending: How the code ended before it made the recorded call, as in "the code now ends"; None if it waits.
-        waits: Where the code waits.
         source: The calls that stand in the workflow's function.
         patches: Patches that the history was made with and the code does not ask about.
         unsteady: Whether the same code, run again over the same history, did something else.
@@ -57,7 +55,6 @@ class Situation:
     asked: tuple[Step, ...]
     agreed: tuple[Step, ...] = ()
     ending: str | None = None
-    waits: Place | None = None
     source: Source = field(default_factory=Source)
     patches: tuple[str, ...] = ()
     unsteady: bool = False
@@ -242,10 +239,8 @@ def _steady_or_keep(situation: Situation) -> str:
 
 def _called_here(situation: Situation, step: Step) -> list[SourceCall]:
     found = situation.source.find(step.kind, step.name)
-    if step.place is None or step.place[0] != situation.source.file:
-        return found
     # The line of a call that spans several is that of its end or its beginning, depending on the interpreter.
-    here = [call for call in found if call.line == step.place[1]]
+    here = [call for call in found if (call.file, call.line) == step.place]
     return here or found
 
 
@@ -265,9 +260,8 @@ def _condition_of(found: list[SourceCall]) -> Arm | None:
 
 
 def _stands_after(situation: Situation, old: Step, new: Step) -> bool:
-    if new.place is None or new.place[0] != situation.source.file:
-        return False
-    return any(call.line > new.place[1] for call in situation.source.find(old.kind, old.name))
+    here = next((n for n, call in enumerate(situation.source.calls) if (call.file, call.line) == new.place), None)
+    return here is not None and any(call.may_be(old.kind, old.name) for call in situation.source.calls[here + 1 :])
 
 
 def _same_after(situation: Situation) -> bool:

@@ -142,7 +142,6 @@ def _explain(
         asked=asked,
         agreed=tuple(agreement.recorded for agreement in agreements),
         ending=parting.ending,
-        waits=parting.place,
         source=source,
         patches=tuple(name for name in run.patches.unasked() if source.calls and name not in source.patches),
         unsteady=trace is not None and not _same(trace.parting, parting),

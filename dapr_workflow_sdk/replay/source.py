@@ -11,6 +11,7 @@ import linecache
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, cast
 
 from dapr_workflow_sdk.authoring.definitions import Kind, Registry
@@ -27,6 +28,8 @@ _TARGETS: dict[StepKind, tuple[str, Kind]] = {
     StepKind.CHILD: ("workflow", "workflow"),
 }
 _LONGEST_LINE = 200
+# How deep helpers of helpers are followed.
+_DEEPEST = 5
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,13 @@ class Arm:
     """One side of a branch.
 
     Attributes:
-        branch: Which branch, by the line and the column where it begins.
+        branch: Which branch, by the file, the line and the column where it begins.
         side: Which of its sides.
         line: Line of the condition.
         condition: Its source.
     """
 
-    branch: tuple[int, int]
+    branch: tuple[str, int, int]
     side: str
     line: int
     condition: str
@@ -53,6 +56,7 @@ class SourceCall:
     Attributes:
         kind: What is called.
         names: What it may be called by; empty if that is only known when it runs.
+        file: File of the call.
         line: Line of the call.
         arms: The sides of branches it stands in, outermost first.
         looped: Whether it stands in a loop.
@@ -60,6 +64,7 @@ class SourceCall:
 
     kind: StepKind
     names: frozenset[str]
+    file: str
     line: int
     arms: tuple[Arm, ...] = ()
     looped: bool = False
@@ -71,15 +76,13 @@ class SourceCall:
 
 @dataclass(frozen=True)
 class Source:
-    """What one function asks for.
+    """What one function asks for, with the generators and coroutines that it waits for.
 
     Attributes:
-        file: Where it stands.
-        calls: Its calls, in the order of their lines.
+        calls: The calls, in the order of the text.
         patches: Names of the patches that it asks about.
     """
 
-    file: str = ""
     calls: tuple[SourceCall, ...] = ()
     patches: frozenset[str] = frozenset()
 
@@ -105,19 +108,21 @@ def parting(one: SourceCall, other: SourceCall) -> Arm | None:
 
 def read_source(function: Callable[..., Any], registry: Registry) -> Source:
     """The calls that a workflow's function makes; none if its source cannot be read."""
-    inner = inspect.unwrap(getattr(function, "func", function))
-    code = getattr(inner, "__code__", None)
-    if code is None:
-        return Source()
-    try:
-        lines, first = inspect.getsourcelines(inner)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return Source()
-    reader = _Reader(inner, registry, first - 1)
-    found = list(reader.block(tree.body, (), looped=False))
-    patches = frozenset(name for node in ast.walk(tree) if (name := reader.patch(node)) is not None)
-    return Source(code.co_filename, tuple(sorted(found, key=lambda call: call.line)), patches)
+    reader = _Reader(registry)
+    calls = tuple(reader.function(function, (), looped=False))
+    return Source(calls, frozenset(reader.patches))
+
+
+def _names_of(function: Any) -> dict[str, Any]:
+    """What the free names of a function stand for."""
+    names: dict[str, Any] = dict(getattr(function, "__globals__", {}))
+    closure = getattr(function, "__closure__", None) or ()
+    for name, cell in zip(function.__code__.co_freevars, closure, strict=False):
+        try:
+            names[name] = cell.cell_contents
+        except ValueError:
+            continue
+    return names
 
 
 def _leaves(statements: list[ast.stmt]) -> bool:
@@ -125,37 +130,58 @@ def _leaves(statements: list[ast.stmt]) -> bool:
 
 
 class _Reader:
-    def __init__(self, function: Any, registry: Registry, before: int) -> None:
+    """Reads one function after the other; what it knows about names is that of the function it is in."""
+
+    def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._before = before
-        self._globals: dict[str, Any] = getattr(function, "__globals__", {})
-        self._cells: dict[str, Any] = {}
-        closure = getattr(function, "__closure__", None) or ()
-        for name, cell in zip(function.__code__.co_freevars, closure, strict=False):
-            try:
-                self._cells[name] = cell.cell_contents
-            except ValueError:
-                continue
+        self.patches: set[str] = set()
+        self._inside: list[CodeType] = []
+        self._file = ""
+        self._before = 0
+        self._names_here: dict[str, Any] = {}
+
+    def function(self, function: Any, arms: tuple[Arm, ...], *, looped: bool) -> Iterator[SourceCall]:
+        inner = inspect.unwrap(getattr(function, "func", function))
+        inner = getattr(inner, "__func__", inner)
+        code = getattr(inner, "__code__", None)
+        if not isinstance(code, CodeType) or code in self._inside or len(self._inside) >= _DEEPEST:
+            return
+        try:
+            lines, first = inspect.getsourcelines(inner)
+            tree = ast.parse(textwrap.dedent("".join(lines)))
+        except (OSError, TypeError, SyntaxError, ValueError):
+            return
+        outside = self._file, self._before, self._names_here
+        self._inside.append(code)
+        self._file, self._before, self._names_here = code.co_filename, first - 1, _names_of(inner)
+        yield from self.block(tree.body, arms, looped=looped)
+        self._inside.pop()
+        self._file, self._before, self._names_here = outside
 
     def calls(self, node: ast.AST, arms: tuple[Arm, ...], *, looped: bool) -> Iterator[SourceCall]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS:
             yield from self._call(node, _METHODS[node.func.attr], arms, looped=looped)
+        if isinstance(node, ast.YieldFrom | ast.Await) and isinstance(node.value, ast.Call):
+            # A helper: its calls stand here.
+            helper = self._value(node.value.func)
+            if inspect.isgeneratorfunction(helper) or inspect.iscoroutinefunction(helper):
+                yield from self.function(helper, arms, looped=looped)
+        self._note_patch(node)
         looped = looped or isinstance(node, ast.For | ast.AsyncFor | ast.While | ast.comprehension | ast.ListComp)
         for name, value in ast.iter_fields(node):
             children: list[Any] = cast("Any", value) if isinstance(value, list) else [value]
             if children and isinstance(children[0], ast.stmt):
-                yield from self.block(children, self._inside(node, name, 0, arms), looped=looped)
+                yield from self.block(children, self._arms_in(node, name, 0, arms), looped=looped)
                 continue
             for number, child in enumerate(children):
                 if isinstance(child, ast.AST):
-                    yield from self.calls(child, self._inside(node, name, number, arms), looped=looped)
+                    yield from self.calls(child, self._arms_in(node, name, number, arms), looped=looped)
 
-    def patch(self, node: ast.AST) -> str | None:
-        """The name of a patch, if the node asks about one."""
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "is_patched":
-            return None
-        name = self._value(node.args[0]) if node.args else None
-        return name if isinstance(name, str) else None
+    def _note_patch(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "is_patched":
+            name = self._value(node.args[0]) if node.args else None
+            if isinstance(name, str):
+                self.patches.add(name)
 
     def block(self, statements: list[ast.stmt], arms: tuple[Arm, ...], *, looped: bool) -> Iterator[SourceCall]:
         for statement in statements:
@@ -163,24 +189,24 @@ class _Reader:
             if isinstance(statement, ast.If):
                 # What follows a side that leaves the function stands on the other side.
                 if _leaves(statement.body):
-                    arms = self._inside(statement, "orelse", 0, arms)
+                    arms = self._arms_in(statement, "orelse", 0, arms)
                 elif _leaves(statement.orelse):
-                    arms = self._inside(statement, "body", 0, arms)
+                    arms = self._arms_in(statement, "body", 0, arms)
 
-    def _inside(self, node: ast.AST, name: str, number: int, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    def _arms_in(self, node: ast.AST, name: str, number: int, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
         if isinstance(node, ast.Match) and name == "cases":
             side, decides = f"case {number}", node.subject
         elif isinstance(node, ast.If | ast.IfExp) and name in ("body", "orelse"):
             side, decides = name, node.test
         else:
             return arms
-        arm = Arm((node.lineno, node.col_offset), side, node.lineno + self._before, ast.unparse(decides))
+        arm = Arm((self._file, node.lineno, node.col_offset), side, node.lineno + self._before, ast.unparse(decides))
         return (*arms, arm)
 
     def _call(self, node: ast.Call, kind: StepKind, arms: tuple[Arm, ...], *, looped: bool) -> Iterator[SourceCall]:
         line = node.lineno + self._before
         if kind is StepKind.TIMER:
-            yield SourceCall(kind, frozenset(), line, arms, looped)
+            yield SourceCall(kind, frozenset(), self._file, line, arms, looped)
             return
         keyword = _TARGETS[kind][0] if kind in _TARGETS else "name"
         target = next((given.value for given in node.keywords if given.arg == keyword), None)
@@ -190,9 +216,10 @@ class _Reader:
             # The choice is made in the argument: each outcome is a call of its own.
             for name in ("body", "orelse"):
                 names = self._names(getattr(target, name), kind)
-                yield SourceCall(kind, names, line, self._inside(target, name, 0, arms), looped)
+                yield SourceCall(kind, names, self._file, line, self._arms_in(target, name, 0, arms), looped)
             return
-        yield SourceCall(kind, frozenset() if target is None else self._names(target, kind), line, arms, looped)
+        names = frozenset[str]() if target is None else self._names(target, kind)
+        yield SourceCall(kind, names, self._file, line, arms, looped)
 
     def _names(self, node: ast.expr, kind: StepKind) -> frozenset[str]:
         value = self._value(node)
@@ -209,7 +236,7 @@ class _Reader:
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
-            return self._cells.get(node.id, self._globals.get(node.id))
+            return self._names_here.get(node.id)
         if isinstance(node, ast.Attribute):
             owner = self._value(node.value)
             # Modules and classes are looked into; an object of the application might run code of its own.

@@ -159,7 +159,6 @@ class TurnCheck:
                 asked=tuple(asked[agreed:]),
                 agreed=tuple(agreement.recorded for agreement in earlier),
                 ending=ending,
-                waits=trace.place,
                 source=source_of(self._definition, self._registry),
             )
             diagnosis = diagnose(situation)

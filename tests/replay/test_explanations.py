@@ -524,6 +524,55 @@ def test_sides_of_a_branch_exclude_each_other(one: str, other: str, condition: s
     assert (None if arm is None else arm.condition) == condition
 
 
+def shared_steps(ctx: Context) -> Run:
+    yield ctx.call_activity("in a helper")
+    yield from reads_helpers(ctx, None)
+
+
+async def awaited_steps(ctx: Context) -> None:
+    await ctx.call_activity("in a coroutine")
+
+
+def reads_helpers(ctx: Context, order: Any) -> Run:
+    yield ctx.call_activity("before")
+    if ctx.is_patched("helped"):
+        yield from shared_steps(ctx)
+    yield ctx.call_activity("after")
+
+
+async def awaits_helpers(ctx: Context, order: Any) -> None:
+    await ctx.call_activity("before")
+    await awaited_steps(ctx)
+
+
+def test_helpers_are_read_where_they_are_waited_for() -> None:
+    source = read_source(reads_helpers, Registry(module_level=False))
+    assert [list(call.names) for call in source.calls] == [["before"], ["in a helper"], ["after"]]
+    assert source.calls[1].line == line_of(shared_steps, 1)
+    assert [arm.condition for arm in source.calls[1].arms] == ["ctx.is_patched('helped')"]
+    assert source.patches == {"helped"}
+    source = read_source(awaits_helpers, Registry(module_level=False))
+    assert [list(call.names) for call in source.calls] == [["before"], ["in a coroutine"]]
+
+
+def order_with_a_checking_helper(ctx: Context, order: Any) -> Run:
+    yield ctx.call_activity("reserve", input=order["id"])
+    receipt = yield from checked_charge(ctx, order)
+    yield ctx.call_activity("ship", input=receipt)
+    return receipt
+
+
+def checked_charge(ctx: Context, order: Any) -> Run:
+    yield ctx.call_activity("check_fraud", input=order["total"])
+    return (yield ctx.call_activity("charge", input=order["total"]))
+
+
+def test_a_step_that_was_added_in_a_helper_is_not_taken_for_a_new_name() -> None:
+    mismatch = explain(order, order_with_a_checking_helper)
+    assert mismatch.cause is Cause.ADDED
+    assert (mismatch.event, mismatch.line) == (6, line_of(checked_charge, 1))
+
+
 def test_loops_are_known() -> None:
     source = read_source(reads_branches, Registry(module_level=False))
     assert [call.looped for call in source.calls] == [call.kind is StepKind.TIMER for call in source.calls]

@@ -199,6 +199,53 @@ def test_code_that_ends_before_its_history_is_found(history: WorkflowHistory) ->
         assert mismatch.event == len(events)
 
 
+# ---- changed code: every single change of a sequence of steps --------------------------------------------------
+
+_NAMES = ["reserve", "charge", "pack", "ship"]
+
+
+def steps(names: list[str]) -> Callable[[Context, Any], Run]:
+    """A workflow that takes these steps one after the other; those that begin with ``child`` are children."""
+
+    def flow(ctx: Context, order: Any) -> Run:
+        for name in names:
+            yield ctx.call_child_workflow(name) if name.startswith("child") else ctx.call_activity(name)
+
+    return flow
+
+
+def _changes() -> list[Any]:
+    """All single changes of the steps, with the number of the first step that differs."""
+    changes: list[Any] = []
+    for n, name in enumerate(_NAMES):
+        changes += [
+            pytest.param([*_NAMES[:n], "other", *_NAMES[n + 1 :]], n, id=f"{name} renamed"),
+            pytest.param([*_NAMES[:n], f"child {name}", *_NAMES[n + 1 :]], n, id=f"{name} became a child"),
+            pytest.param([*_NAMES[:n], "other", *_NAMES[n:]], n, id=f"a step before {name}"),
+            pytest.param([*_NAMES[:n], *_NAMES[n + 1 :]], n, id=f"{name} removed"),
+            pytest.param(_NAMES[:n], n, id=f"the end before {name}"),
+        ]
+        changes += [
+            pytest.param(
+                [*_NAMES[:n], *reversed(_NAMES[n:m]), *_NAMES[m:]], n, id=f"{name} to {_NAMES[m - 1]} turned round"
+            )
+            for m in range(n + 2, len(_NAMES) + 1)
+        ]
+    return [*changes, pytest.param([*_NAMES, "other"], len(_NAMES), id="a step at the end")]
+
+
+@pytest.mark.parametrize(("changed", "first"), _changes())
+def test_every_single_change_of_code_is_found_where_it_shows(changed: list[str], first: int) -> None:
+    play = Play(steps(_NAMES))
+    play.turn()
+    for number in range(1, len(_NAMES) + 1):
+        play.turn(activity_done(number))
+    mismatch = Replayer([steps(changed)]).replay(play.history).mismatch
+    assert mismatch is not None
+    # Marker, start and first call; then marker, result and call for each step.
+    assert (mismatch.event, mismatch.call) == (3 * (first + 1), first + 1), str(mismatch)
+
+
 # ---- what comes out --------------------------------------------------------------------------------------------
 
 
