@@ -118,7 +118,7 @@ CALLS: dict[str, str] = {
         "introspection",
         """
         sys: _getframe
-        inspect: stack currentframe getsource getsourcelines getsourcefile getlineno getmembers trace
+        inspect: stack currentframe getsource getsourcelines getsourcefile getfile getmodule getlineno getmembers trace
         traceback: format_exc format_stack format_tb extract_stack extract_tb format_exception print_exc print_stack
         """,
     ),
