@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import ctypes
 import os
 import sys
 import sysconfig
@@ -87,6 +88,10 @@ class Deed:
     place: Place | None
 
 
+class EndlessTurn(BaseException):
+    """Raised in code that does not come back by itself."""
+
+
 @dataclass
 class Observer:
     """Watches one thread while turns run on it.
@@ -120,9 +125,13 @@ class Observer:
             _WATCHING.append(self)
             before = sys.getprofile()
             sys.setprofile(self._profile)
+            alarm = threading.Timer(_LONGEST, _interrupt, (self._thread,))
+            alarm.daemon = True
+            alarm.start()
             try:
                 yield
             finally:
+                alarm.cancel()
                 sys.setprofile(before)
                 _WATCHING.remove(self)
                 os._Environ.__getitem__ = real  # type: ignore[method-assign]
@@ -157,7 +166,14 @@ class Observer:
             self.deeds[Deed(rule, what, place)] = None
 
 
+def _interrupt(thread: int) -> None:
+    """Ends what a thread does: code that waits for the clock never ends while the clock stands still."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(EndlessTurn))
+
+
 _clock = time.perf_counter
+# Seconds after which a turn is ended.
+_LONGEST = 5.0
 _WATCHING: list[Observer] = []
 _INSTALLED: list[bool] = []
 

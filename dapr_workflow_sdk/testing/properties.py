@@ -7,6 +7,8 @@ from typing import Any
 
 from dapr_workflow_sdk.client.state import WorkflowStatus
 from dapr_workflow_sdk.errors import FailureDetails
+from dapr_workflow_sdk.replay.code import _STUBBORN
+from dapr_workflow_sdk.replay.explanation import at
 from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.replay.turn import TurnOutput, run_turn
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
@@ -14,7 +16,10 @@ from dapr_workflow_sdk.testing.executions import Execution
 from dapr_workflow_sdk.testing.simulation import PlayedTurn, told
 
 # Errors by which this package says that workflow code broke a rule.
-RULE_ERRORS = frozenset({"NonDeterminismError", "AuthoringError"})
+RULE_ERRORS = frozenset({"NonDeterminismError", "AuthoringError", "PayloadError"})
+# Errors that nobody raises on purpose.
+_MISTAKES = frozenset({"TypeError", "AttributeError", "NameError", "UnboundLocalError"})
+_TOO_EARLY = "The task has not completed yet"
 
 
 def replays_equal(execution: Execution) -> None:
@@ -82,11 +87,38 @@ def completes(
     failure = execution.failure
     if failure is not None and breaks_a_rule(failure):
         raise AssertionError(f"Workflow {execution.workflow!r} breaks a rule: {failure}.\n{execution.timeline()}")
+    if failure is not None and (failure.error_type in _MISTAKES or _TOO_EARLY in failure.message):
+        raise AssertionError(f"Workflow {execution.workflow!r} fails by mistake: {failure}.\n{execution.timeline()}")
     if execution.status not in statuses:
         wanted = " or ".join(status.name for status in statuses)
         raise AssertionError(
             f"Workflow {execution.workflow!r} ends {execution.status.name}, not {wanted}.\n{execution.timeline()}"
         )
+
+
+def leaves_when_dropped(execution: Execution) -> None:
+    """Asserts that the code lets itself be dropped wherever it waits.
+
+    A worker drops an instance from memory by closing its code; code that catches GeneratorExit and goes on, or calls
+    activities in a ``finally`` block, does work that the history knows nothing of.
+
+    Raises:
+        AssertionError: It goes on when it is dropped after some turn.
+    """
+    for number, turn in enumerate(execution.turns, 1):
+        parked = ParkedInstances(1)
+        run_turn(turn.instance_id, turn.past, turn.new, execution.registry, execution.converter, parked)
+        found = parked.take(turn.instance_id, [*turn.past, *turn.new], execution.registry)
+        if found is None:
+            continue  # It has ended.
+        instance, _ = found
+        place, stubborn = instance._code.place, len(_STUBBORN)
+        instance.close()
+        if instance._refusals or len(_STUBBORN) > stubborn:
+            raise AssertionError(
+                f"Workflow {execution.workflow!r} goes on when it is dropped after turn {number}, where it waits at "
+                f"{at(place)}.\n{execution.timeline()}"
+            )
 
 
 def breaks_a_rule(failure: FailureDetails) -> bool:

@@ -230,6 +230,8 @@ class Simulation:
                 customStatus=text_of(output.custom_status),
                 completionToken=item.token,
             )
+            if output.version_name is not None or output.patches:
+                response.version.CopyFrom(pb.WorkflowVersion(name=output.version_name, patches=output.patches))
             await self.hub.complete_turn(response)
         else:
             await self.hub.abandon(item.token, turn=True)

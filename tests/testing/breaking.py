@@ -150,7 +150,7 @@ def reads_a_file(ctx: Any) -> Any:
 
 @workflow
 def lists_a_folder(ctx: Any) -> Any:
-    yield choose(ctx, os.listdir(tempfile.gettempdir()) is None)
+    yield choose(ctx, os.listdir(tempfile.gettempdir()) is None)  # noqa: PTH208
 
 
 @workflow
@@ -169,6 +169,14 @@ def starts_a_thread(ctx: Any) -> Any:
 @workflow
 def sleeps(ctx: Any) -> Any:
     time.sleep(0.001)
+    yield ctx.call_activity(step)
+
+
+@workflow
+def waits_busily(ctx: Any) -> Any:
+    until = dt.datetime.now() + dt.timedelta(seconds=0.01)
+    while dt.datetime.now() < until:
+        pass
     yield ctx.call_activity(step)
 
 

@@ -70,7 +70,7 @@ def test_what_is_changed_finds_the_workflow_that_breaks_by_it_and_nothing_else_d
 RULES = [
     (breaking.reads_environment, "environment", 'os.environ.get("PRICING"', "'PRICING'"),
     (breaking.reads_a_file, "file", "Path(__file__).read_text()", "opens a file"),
-    (breaking.lists_a_folder, "file", "os.listdir(", "lists a folder"),
+    (breaking.lists_a_folder, "file", "os.listdir(tempfile", "lists a folder"),
     (breaking.asks_who_it_is, "machine", "socket.gethostname()", "name of the machine"),
     (breaking.starts_a_thread, "thread", "thread.start()", "starts a thread"),
     (breaking.sleeps, "sleep", "time.sleep(0.001)", "sleeps"),
@@ -162,6 +162,13 @@ def test_a_check_leaves_the_process_as_it_was() -> None:
     check_determinism(breaking.good, activities=[breaking.step, breaking.other], events={"approval": 1})
     assert (random.getstate(), dict(os.environ), time.tzname, os.urandom, time.monotonic, dict(os.environ)) == before
     assert abs(time.time() - Path("/proc/self").stat().st_mtime) < 1e9
+
+
+def test_a_turn_without_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dapr_workflow_sdk.testing.observed._LONGEST", 0.6)
+    report = check_determinism(breaking.waits_busily, activities=[breaking.step])
+    assert [finding.rule_id for finding in report.findings] == ["blocks"], report
+    assert any("had to be ended" in reason for reason in report.not_checked)
 
 
 def test_a_check_runs_on_an_event_loop_too() -> None:

@@ -19,6 +19,7 @@ from dapr_workflow_sdk.testing.properties import (
     at_most_in_flight,
     compensations_balance,
     completes,
+    leaves_when_dropped,
     prefixes_equal,
     replays_equal,
 )
@@ -91,6 +92,7 @@ def test_a_good_saga_stands_everything(execution: Execution) -> None:
     completes(execution, [WorkflowStatus.COMPLETED])
     replays_equal(execution)
     prefixes_equal(execution)
+    leaves_when_dropped(execution)
     compensations_balance(execution, {reserve: release, charge: refund}, rolled_back=lambda e: e.result != "done")
     compensations_balance(execution, [(reserve, release)])
     at_most_in_flight(execution, 1)
@@ -206,6 +208,41 @@ def test_a_workflow_that_waits_for_ever_does_not_complete() -> None:
     execution = shortest(drawn(waits, events={"approval": st.none()}, failures=()), completes)
     assert execution.disturbances == ()
     with pytest.raises(AssertionError, match="waits for event 'nobody'"):
+        completes(execution)
+
+
+def test_code_that_goes_on_when_it_is_dropped_is_found() -> None:
+    def cleans_up(ctx: Any, item: str) -> Any:
+        try:
+            yield ctx.call_activity(reserve, input=item)
+        finally:
+            yield ctx.call_activity(release, input=item)
+
+    def catches_all(ctx: Any, item: str) -> Any:
+        while True:
+            try:
+                return (yield ctx.call_activity(reserve, input=item))
+            except BaseException:
+                continue
+
+    for workflow in (cleans_up, catches_all):
+        execution = shortest(drawn(workflow, failures=()), leaves_when_dropped)
+        assert execution.disturbances == ()
+        with pytest.raises(AssertionError, match="goes on when it is dropped after turn 1"):
+            leaves_when_dropped(execution)
+
+
+@pytest.mark.parametrize(
+    "mistake", [lambda task: task["key"], lambda task: task.amount, lambda task: task.get_result()]
+)
+def test_mistakes_are_no_way_to_end(mistake: Callable[[Any], Any]) -> None:
+    def errs(ctx: Any, item: str) -> Any:
+        task = ctx.call_activity(reserve, input=item)
+        mistake(task)
+        yield task
+
+    execution = shortest(drawn(errs, failures=()), completes)
+    with pytest.raises(AssertionError, match="fails by mistake"):
         completes(execution)
 
 
