@@ -120,26 +120,7 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
         instance_id: str | None = None,
         start_at: datetime | None = None,
     ) -> WorkflowRun[Any]:
-        """Starts a workflow and lets time go on until it has ended, well or badly.
-
-        Timers fire at once: whenever nothing can happen any more, the clock jumps to the next one.
-
-        Args:
-            workflow: The function, or the name of a registered one.
-            input: Its input; it travels as a payload.
-            instance_id: Its id; the workflow's name and a count by default.
-            start_at: When it begins; naive means UTC. At once by default.
-
-        Returns:
-            The instance. Its ``result`` raises if the workflow failed.
-
-        Raises:
-            WorkflowStuckError: It waits for something that cannot happen, an event for example; the message says for
-                what, since when, and where in the workflow.
-            TimeoutError: It took longer, in real time, than the environment allows.
-            WorkflowAlreadyExistsError: An unfinished instance has the id.
-            PayloadError: The input has no JSON text.
-        """
+        """Starts a workflow and lets time go on until it has ended; takes and raises what `WorkflowEnvironment.run` does."""
         name, instance_id = self._new(workflow, instance_id)
         await self._call(self._worker.run(name, input, instance_id, start_at))
         return self._run(instance_id)
@@ -183,46 +164,24 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
         instance_id: str | None = None,
         start_at: datetime | None = None,
     ) -> WorkflowRun[Any]:
-        """Starts a workflow and lets happen what can happen without time going on; then it waits, or has ended.
-
-        Takes and raises the same as `run`, except that a workflow that goes on waiting is no error.
-        """
+        """Starts a workflow and lets happen what can happen without time going on; see `WorkflowEnvironment.start`."""
         name, instance_id = self._new(workflow, instance_id)
         await self._do(self._worker.start, name, input, instance_id, start_at)
         return self._run(instance_id)
 
     async def wait(self, run: WorkflowRun[R]) -> WorkflowRun[R]:
-        """Lets time go on until an instance has ended; raises as `run` does.
-
-        Returns:
-            The same instance.
-        """
+        """Lets time go on until an instance has ended, and returns it; see `WorkflowEnvironment.wait`."""
         await self._call(self._finish(run))
         return run
 
     # ---- events and time -----------------------------------------------------------------------------------
 
     async def raise_event(self, run: WorkflowRun[Any] | str, name: str, data: Any = None) -> None:
-        """Raises an event, and lets happen what follows from it without time going on.
-
-        Args:
-            run: The instance, or its id.
-            name: Name of the event; upper and lower case do not matter.
-            data: Its payload.
-
-        Raises:
-            WorkflowNotFoundError: There is no such instance.
-            PayloadError: The data has no JSON text.
-        """
+        """Raises an event, and lets happen what follows from it; see `WorkflowEnvironment.raise_event`."""
         await self._do(self._worker.raise_event, self._id(run), name, data)
 
     async def skip(self, length: timedelta) -> None:
-        """Lets time go on so far. Timers fire in their order, and what follows from one happens before the next.
-
-        Raises:
-            ValueError: The length is negative.
-            TimeoutError: It took longer, in real time, than the environment allows.
-        """
+        """Lets time go on so far, timer by timer; see `WorkflowEnvironment.skip`."""
         await self._call(self._stage.skip(length))
 
     async def settle(self) -> None:
@@ -240,23 +199,9 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
         await self._do(self._worker.resume, self._id(run))
 
     async def terminate(self, run: WorkflowRun[Any] | str, *, output: Any = None, recursive: bool = True) -> None:
-        """Ends an instance where it stands.
-
-        Args:
-            run: The instance, or its id.
-            output: What it ends with.
-            recursive: Whether its child workflows end, too.
-        """
+        """Ends an instance where it stands; see `WorkflowEnvironment.terminate`."""
         await self._do(self._worker.terminate, self._id(run), output, recursive)
 
     async def purge(self, run: WorkflowRun[Any] | str, *, recursive: bool = True) -> int:
-        """Removes an instance that has ended; returns how many were removed.
-
-        Args:
-            run: The instance, or its id.
-            recursive: Whether its child workflows are removed, too.
-
-        Raises:
-            WorkflowNotFinishedError: It has not ended.
-        """
+        """Removes an instance that has ended; returns how many were removed. See `WorkflowEnvironment.purge`."""
         return await self._do(self._worker.purge, self._id(run), recursive)
