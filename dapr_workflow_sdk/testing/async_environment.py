@@ -120,7 +120,7 @@ class AsyncWorkflowEnvironment(BaseEnvironment):
         instance_id: str | None = None,
         start_at: datetime | None = None,
     ) -> WorkflowRun[Any]:
-        """Starts a workflow and lets time go on until it has ended; takes and raises what `WorkflowEnvironment.run` does."""
+        """Starts a workflow and lets time go on until it has ended; see `WorkflowEnvironment.run`."""
         name, instance_id = self._new(workflow, instance_id)
         await self._call(self._worker.run(name, input, instance_id, start_at))
         return self._run(instance_id)
