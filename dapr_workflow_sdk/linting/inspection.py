@@ -293,10 +293,7 @@ class _Walk:
                 annotated = visit.evaluator.annotation(parameter.annotation, home)
                 if annotated.kind is not Kind.UNKNOWN:
                     known[parameter.arg] = annotated.kept(passed.shared)
-        around = visit.parent(call)
-        iterated = isinstance(around, ast.For | ast.comprehension) and around.iter is call
-        handed = isinstance(around, ast.Call) and call in around.args and not _is_context_call(visit, around)
-        self._enter(function, known, call, driving=visit.frame.driving and not (iterated or handed))
+        self._enter(function, known, call, driving=visit.frame.driving and _drives(visit, call))
 
     def _enter(self, function: Function, arguments: dict[str, Value], site: ast.AST, *, driving: bool) -> None:
         visit = self._visit
@@ -330,8 +327,18 @@ class _Walk:
         _Walk(inner).run()
 
 
-def _is_context_call(visit: Visit, call: ast.Call) -> bool:
-    return visit.value(call.func, visit.scope_at(call)).kind is Kind.CONTEXT_METHOD
+def _drives(visit: Visit, call: ast.Call) -> bool:
+    """Whether what the called function yields goes on to the worker, and not to a loop or a list."""
+    around = visit.parent(call)
+    if isinstance(around, ast.YieldFrom | ast.Await | ast.Return):
+        return True
+    if not isinstance(around, ast.Assign) or not isinstance(around.targets[0], ast.Name):
+        return False
+    name = around.targets[0].id
+    return any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(visit.parent(node), ast.YieldFrom | ast.Await)
+        for node in visit.function.own_nodes
+    )
 
 
 def _called(call: ast.Call, function: Value) -> str:

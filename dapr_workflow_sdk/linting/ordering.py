@@ -152,11 +152,11 @@ def _sorted_later(visit: Visit, name: str) -> bool:
         for node in ast.walk(visit.function.node)
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
     ]
-    for load in loads:
-        around = visit.parent(load)
-        if isinstance(around, ast.Attribute) and around.attr == "sort":
-            return True
-    return bool(loads) and all(_harmless(visit, load) for load in loads)
+    methods = {load: around.attr for load in loads if isinstance(around := visit.parent(load), ast.Attribute)}
+    if "sort" in methods.values():
+        return True
+    read = [load for load in loads if methods.get(load) != "append"]
+    return bool(read) and all(_harmless(visit, load) for load in read)
 
 
 def _any_order(visit: Visit, body: list[ast.stmt], scope: Scope) -> bool:
@@ -177,12 +177,16 @@ def _any_order_statement(visit: Visit, node: ast.stmt, scope: Scope) -> bool:
         # Text grows in the order of the loop, numbers do not care.
         return isinstance(node.op, _COMMUTATIVE) and _is_number(visit, node.target, scope)
     if isinstance(node, ast.Assign):
+        if all(isinstance(target, ast.Subscript) for target in node.targets):
+            return True  # A dictionary for looking things up.
         # Flags, and local names of the body.
         return all(isinstance(target, ast.Name) for target in node.targets) and isinstance(node.value, ast.Constant)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         call = node.value
         if isinstance(call.func, ast.Attribute):
             receiver = visit.value(call.func.value, scope)
+            if call.func.attr == "append" and isinstance(call.func.value, ast.Name):
+                return _sorted_later(visit, call.func.value.id)
             return receiver.kind is Kind.LOGGER or (receiver.kind is Kind.SET and call.func.attr in _ANY_ORDER_METHODS)
     return False
 

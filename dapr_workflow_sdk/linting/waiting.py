@@ -91,7 +91,11 @@ def _returns_nothing(visit: Visit, call: ast.Call, scope: Scope) -> bool:
     if visit.discovery.role(target) is not None or not visit.evaluator.is_transparent(target):
         return False
     raises = isinstance(target.node.body[-1], ast.Raise)
-    stub = all(isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) for part in target.node.body)
+    # Methods of base classes are there to be replaced.
+    stub = all(
+        isinstance(part, ast.Pass) or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+        for part in target.node.body
+    )
     plain = not target.is_generator and not target.is_async and not raises and not stub
     return plain and all(value is None for value in target.returned)
 

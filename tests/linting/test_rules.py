@@ -591,6 +591,44 @@ GOOD = {
             copy = {*seen, *known}
             return missing, ordered, total, lookup, count, rest, len(copy), dict.fromkeys(names)
     """,
+    "sets that end up in order": """
+        ALLOWED = {"a", "b"}
+        @workflow
+        def flow(ctx, names: set[str], prices: dict):
+            found, lookup = [], {}
+            for name in names:
+                found.append(name)
+                lookup[name] = prices[name]
+            found.sort()
+            later = []
+            for name in names:
+                later.append(name)
+            for name in sorted(later):
+                yield ctx.call_activity(step, input=lookup[name])
+            if names <= ALLOWED or names == set(found):
+                raise ValueError(f"{sorted(names - ALLOWED)} is not in {ALLOWED}")
+    """,
+    "generators of values": """
+        def chunks(names, size):
+            for start in range(0, len(names), size):
+                yield names[start : start + size]
+        class Plan:
+            def extra(self, ctx):
+                pass
+        class Real(Plan):
+            def extra(self, ctx):
+                return ctx.call_activity(step)
+        @workflow
+        def flow(ctx, names: list, plan: Plan):
+            batches = chunks(names, 2)
+            for batch in batches:
+                yield ctx.call_activity(step, input=batch)
+            for number, batch in enumerate(chunks(names, 3)):
+                yield ctx.call_activity(step, input=[number, batch])
+            first, *rest = chunks(names, 4)
+            yield plan.extra(ctx)
+            return [*chunks(names, 5)], dict(zip(names, chunks(names, 6))), first, rest
+    """,
     "state of the run": """
         import collections, functools, itertools
         LIMITS = {"basic": 3}
