@@ -37,10 +37,10 @@ from tests.determinism.stage import Play, Stage, Turn, registry_of, replayed
 
 ROOT = Path(__file__).parents[2]
 # What the two machines differ in. Hash seeds are fixed, so that each run of the tests sees the same orders.
-_HERE = {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "0", "HOME": "/home/here"}
-_ELSEWHERE = {
+HERE = {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "0", "HOME": "/home/here"}
+ELSEWHERE = {
     "PYTHONHASHSEED": "7",
-    "TZ": "Asia/Tokyo",
+    "TZ": "JST-9",
     "LC_ALL": "C",
     "PYTHONUTF8": "0",
     "PYTHONCOERCECLOCALE": "0",
@@ -154,11 +154,11 @@ def verdicts() -> dict[str, Verdict]:
         folder = Path(text)
         file = folder / "plays"
         (folder / "elsewhere").mkdir()
-        _run("record", file, _HERE, folder)
+        _run("record", file, HERE, folder)
         plays, kinds = pickle.loads(file.read_bytes())
         differ = {
-            Shows.ELSEWHERE: json.loads(_run("elsewhere", file, _ELSEWHERE, folder / "elsewhere", "--dry-run")),
-            Shows.DEPLOYED: json.loads(_run("deployed", file, _HERE, folder)),
+            Shows.ELSEWHERE: json.loads(_run("elsewhere", file, ELSEWHERE, folder / "elsewhere", "--dry-run")),
+            Shows.DEPLOYED: json.loads(_run("deployed", file, HERE, folder)),
         }
     found = {}
     for case in cases():

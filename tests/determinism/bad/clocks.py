@@ -36,7 +36,7 @@ async def reminder_by_the_wall(ctx: WorkflowContext, invoice: dict):
 
 @activity
 def slow_quote(ctx: WorkflowActivityContext, order: dict) -> int:
-    time.sleep(0.03)
+    time.sleep(0.1)
     return 40
 
 
@@ -44,7 +44,7 @@ def slow_quote(ctx: WorkflowActivityContext, order: dict) -> int:
 def impatient_quote(ctx: WorkflowContext, order: dict):
     began = time.monotonic()
     price = yield ctx.call_activity(slow_quote, input=order)
-    if time.monotonic() - began > 0.02:
+    if time.monotonic() - began > 0.05:
         yield ctx.call_activity(notify, input="The quote took too long; asking the other carrier.")
         price = yield ctx.call_activity(price_of, input=order["sku"])
     return price
@@ -62,7 +62,7 @@ async def daily_report(ctx: WorkflowContext, shop: str):
 
 @workflow
 def batch_by_timestamp(ctx: WorkflowContext, orders: list):
-    batch = f"batch-{int(time.time() * 1000)}"
+    batch = f"batch-{time.time():.6f}"
     for order in orders:
         yield ctx.call_activity(ship, input={"order": order, "batch": batch})
     return len(orders)

@@ -6,7 +6,6 @@ import calendar
 import time as clock
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
-from zoneinfo import ZoneInfo
 
 from dapr_workflow_sdk import WorkflowActivityContext, WorkflowContext, activity, when_any, workflow
 from tests.determinism.case import Case
@@ -57,7 +56,7 @@ def in_the_shops_zone(ctx: WorkflowContext, shop: dict):
 
 @workflow
 def named_zone(ctx: WorkflowContext, order: str):
-    here = ctx.current_utc_datetime.replace(tzinfo=ZoneInfo("UTC"))
+    here = ctx.current_utc_datetime.replace(tzinfo=timezone(timedelta(0), "shop"))
     yield ctx.call_activity(check, input={"order": order, "seconds": int(here.timestamp())})
 
 
