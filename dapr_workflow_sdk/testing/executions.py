@@ -65,6 +65,7 @@ class Execution:
         failure: Why it failed; None if it did not.
         custom_status: Its custom status.
         calls: Activities that were answered, in the order of the answers; those of children too.
+        raised: Payloads of the events that were raised, by name and in order; the doubled ones twice.
         disturbances: What the world did that no history shows, such as workers lost.
         unfinished: Why it has not ended; empty if it has.
     """
@@ -77,6 +78,7 @@ class Execution:
     failure: FailureDetails | None
     custom_status: str | None
     calls: Sequence[AnsweredCall]
+    raised: Mapping[str, Sequence[Any]]
     disturbances: Sequence[str]
     unfinished: str
     turns: Sequence[PlayedTurn]
@@ -143,6 +145,7 @@ def execution_from(
     events: Sequence[pb.HistoryEvent],
     turns: Sequence[PlayedTurn],
     calls: Sequence[AnsweredCall],
+    raised: Mapping[str, Sequence[Any]],
     disturbances: Sequence[str],
     unfinished: str,
     registry: Registry,
@@ -159,6 +162,7 @@ def execution_from(
         failure=read.failure_details,
         custom_status=state.customStatus.value if state.HasField("customStatus") else None,
         calls=calls,
+        raised=raised,
         disturbances=disturbances,
         unfinished=unfinished,
         turns=turns,

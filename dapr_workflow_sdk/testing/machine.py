@@ -146,7 +146,9 @@ class WorkflowMachine(RuleBasedStateMachine):
     def raise_event(self, data: st.DataObject) -> None:
         """Some event is raised, whether it is waited for or not."""
         name = data.draw(st.sampled_from(sorted(self.events)), label="event")
-        self._simulation.raise_event(name, data.draw(self.events[name], label="payload"))
+        value = data.draw(self.events[name], label="payload")
+        self._world.raised.append((name, value))
+        self._simulation.raise_event(name, value)
 
     @precondition(lambda self: self._runs and self._simulation.clock.next_alarm is not None)
     @rule()

@@ -83,6 +83,9 @@ class World:
         faults: What may disturb the instance.
         most_steps: When to give up.
         batches: Whether all activities are answered before the next turn is taken.
+        calls: Activities that were answered.
+        disturbances: What was done that nobody asked for.
+        raised: Names and payloads of the events that were raised.
     """
 
     simulation: Simulation
@@ -95,7 +98,7 @@ class World:
     calls: list[AnsweredCall] = field(default_factory=list[AnsweredCall])
     disturbances: list[str] = field(default_factory=list[str])
     _answered: set[tuple[str, str, int]] = field(default_factory=set[tuple[str, str, int]])
-    _raised: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
+    raised: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
     _crashes: int = 0
     _suspended: bool = False
 
@@ -129,6 +132,7 @@ class World:
             events,
             tuple(simulation.played),
             tuple(self.calls),
+            {name: [value for raised, value in self.raised if raised == name] for name in self.events},
             tuple(self.disturbances),
             why,
             simulation.registry,
@@ -221,7 +225,7 @@ class World:
         return found
 
     def _raise(self, name: str, value: Any, instance_id: str = INSTANCE) -> None:
-        self._raised.append((name, value))
+        self.raised.append((name, value))
         self.simulation.raise_event(name, value, instance_id)
 
     # ---- the unusual ---------------------------------------------------------------------------------------
@@ -241,7 +245,7 @@ class World:
         possible: list[Callable[[], None]] = []
         if "early" in faults and self.events:
             possible.append(self._raise_some)
-        if "duplicate" in faults and self._raised:
+        if "duplicate" in faults and self.raised:
             possible.append(self._raise_again)
         if "late" in faults and simulation.clock.next_alarm is not None:
             possible.append(self._let_time_pass)
@@ -261,9 +265,9 @@ class World:
         self._raise(name, value)
 
     def _raise_again(self) -> None:
-        name, value = self._raised[-1]
+        name, value = self.raised[-1]
         self.disturbances.append(f"event {name!r} was raised a second time")
-        self.simulation.raise_event(name, value)
+        self._raise(name, value)
 
     def _let_time_pass(self) -> None:
         self.disturbances.append("time passed until the next timer although there was work to do")
