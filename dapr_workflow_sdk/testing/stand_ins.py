@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ class ActivityStandIn(Generic[R]):
         if _is_error(effect):
             return self.raises(effect)
         if callable(effect):
-            takes_input = define("activity", effect, self.name).takes_input
+            # A mock takes whatever it is given, and not every Python can tell its signature.
+            takes_input = _is_mock(effect) or define("activity", effect, self.name).takes_input
             return self._set(effect if takes_input else _without_input(effect), None)
         outcomes = list(effect)
         self._set(self._exhausted(len(outcomes)), None)
@@ -287,6 +289,11 @@ class ActivityStandIn(Generic[R]):
 
 def _is_error(value: Any) -> TypeGuard[BaseException | type[BaseException]]:
     return isinstance(value, BaseException) or (inspect.isclass(value) and issubclass(value, BaseException))
+
+
+def _is_mock(value: object) -> bool:
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and isinstance(value, mock.NonCallableMock)
 
 
 def _without_input(function: Callable[..., Any]) -> Effect:
