@@ -33,6 +33,7 @@ MISTAKES = {
         ("asks_a_client", "client"),
     },
     "linter.md": {("remind", "wall-clock"), ("remind", "set-order")},
+    "property-testing.md": {("remind", "wall-clock")},
 }
 
 
