@@ -35,6 +35,16 @@ def guid_text(instance_id: str, now: datetime, counter: int) -> str:
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
+class Unwritten:
+    """The input of a call that history records, so that nobody will read its text."""
+
+    __slots__ = ("value", "write")
+
+    def __init__(self, value: Any, write: Callable[[Any], str]) -> None:
+        self.value = value
+        self.write = write
+
+
 class Retry:
     """The retry state of one logical call, shared by all its tries."""
 
@@ -86,7 +96,7 @@ class GuidSource:
 class ActivityCall(Call):
     """A call of an activity."""
 
-    __slots__ = ("app_id", "decode", "guid_counter", "guid_time", "input", "retry")
+    __slots__ = ("_input", "app_id", "decode", "guid_counter", "guid_time", "retry")
     kind = "activity"
     confirmed_by = "taskScheduled"
 
@@ -96,7 +106,7 @@ class ActivityCall(Call):
         task: Task[Any],
         place: Place,
         name: str,
-        text: str | None,
+        text: str | Unwritten | None,
         app_id: str | None,
         decode: Callable[[str], Any],
         retry: Retry | None,
@@ -107,12 +117,20 @@ class ActivityCall(Call):
         self.task = task
         self.place = place
         self.name = name
-        self.input = text
+        self._input = text
         self.app_id = app_id
         self.decode = decode
         self.retry = retry
         self.guid_time = guid_time
         self.guid_counter = guid_counter
+
+    @property
+    def input(self) -> str | None:
+        """Payload text of the input."""
+        text = self._input
+        if isinstance(text, Unwritten):
+            text = self._input = text.write(text.value)
+        return text
 
     @property
     def label(self) -> str:

@@ -41,6 +41,7 @@ from dapr_workflow_sdk.replay.calls import (
     Place,
     Retry,
     TimerCall,
+    Unwritten,
     guid_text,
 )
 from dapr_workflow_sdk.replay.code import Code, End, NotATask, Returned
@@ -90,6 +91,8 @@ class Instance:
         # The version of the code, if the workflow has several.
         self.version_name: str | None = None
         self.patches = Patches()
+        # Numbers of the activities that the history records: their inputs go nowhere, so they need no text.
+        self.recorded: frozenset[int] = frozenset()
         self.outcome: Outcome | None = None
         self.is_replaying = True
         self.suspended = False
@@ -151,9 +154,15 @@ class Instance:
         counter = self._guids
         self._guids += 1
         name, decode = self._target("activity", activity)
-        text = None if value is None else self._encode_input(value, f"activity {name!r}")
-        task: Task[Any] = Task()
         retry = None if retry_policy is None else Retry(retry_policy, self.now)
+        text: str | Unwritten | None
+        if value is None:
+            text = None
+        elif retry is None and call_id in self.recorded:
+            text = Unwritten(value, self._converter.encode)
+        else:
+            text = self._encode_input(value, f"activity {name!r}")
+        task: Task[Any] = Task()
         call = ActivityCall(call_id, task, self._caller(), name, text, app_id, decode, retry, self._clock, counter)
         self._ledger.add(call)
         return task

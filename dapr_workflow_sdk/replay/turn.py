@@ -83,6 +83,7 @@ def run_turn(
         if cached:
             raise HistoryGapError(instance_id, cached)
         instance, unseen = Instance(instance_id, registry, converter, versions=versions), past
+        instance.recorded = frozenset([event.eventId for event in past if event.HasField("taskScheduled")])
     else:
         instance, unseen = resumed
     mismatched = False
