@@ -13,10 +13,12 @@ import importlib.util
 import inspect
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,10 @@ from dapr_workflow_sdk.testing.replays import Asked, replay_fresh
 from dapr_workflow_sdk.testing.simulation import PlayedTurn
 
 Pretence = Literal["", "machine"]
+# Seconds to wait for an answer.
+_PATIENCE = 30.0
+# Set in processes that answer: modules that check their own workflows when they are imported must not check again.
+ANSWERING: list[bool] = []
 # Replays run on threads of the same name everywhere.
 THREAD = "check"
 _LENGTH = struct.Struct("!Q")
@@ -123,18 +129,31 @@ def replay_elsewhere(job: Job, hash_seed: int) -> list[Asked]:
     server = _server(hash_seed)
     assert server.stdin is not None
     assert server.stdout is not None
+    # A module that does not come back when it is imported, a server for one, must not keep the check.
+    alarm = threading.Timer(_PATIENCE, _end, (server,))
+    alarm.start()
     try:
         _write(server.stdin, text)
         answer = pickle.loads(_read(server.stdout))  # noqa: S301 - our own process wrote it
     except (EOFError, OSError) as error:
         _stop(hash_seed)
-        raise Unreachable("the other process ended before it answered") from error
+        raise Unreachable(f"the other process gave no answer, or none within {_PATIENCE:g} s") from error
+    finally:
+        alarm.cancel()
     if isinstance(answer, str):
         raise Unreachable(answer)
     return [
         Asked([pb.WorkflowAction.FromString(action) for action in actions], status, places, waits)
         for actions, status, places, waits in answer
     ]
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Ends a process and what it has forked."""
+    if hasattr(os, "killpg"):
+        os.killpg(server.pid, signal.SIGKILL)
+    else:
+        server.kill()
 
 
 def _server(hash_seed: int) -> subprocess.Popen[bytes]:
@@ -148,6 +167,7 @@ def _server(hash_seed: int) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+            start_new_session=True,
         )
         _SERVERS[hash_seed] = server
     return server
@@ -157,7 +177,8 @@ def _stop(hash_seed: int) -> None:
     server = _SERVERS.pop(hash_seed, None)
     if server is not None:
         with server:
-            server.kill()
+            if server.poll() is None:
+                _end(server)
 
 
 def stop_servers() -> None:
@@ -226,6 +247,7 @@ def _done(text: bytes) -> bytes:
 def _answer(text: bytes) -> list[Any]:
     from dapr_workflow_sdk.testing.watched import Watch
 
+    ANSWERING.append(True)
     job, path, environment, folder = pickle.loads(text)  # noqa: S301 - our own process wrote it
     assert isinstance(job, Job)
     sys.path[:] = path

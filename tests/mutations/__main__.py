@@ -27,6 +27,12 @@ def copy(folder: Path) -> None:
         ignored = shutil.ignore_patterns("__pycache__", "determinism", "chaos", "interop", "fuzz")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)
+    # A counterexample kills a mutation; nobody needs the shortest one.
+    (folder / "conftest.py").write_text(
+        "from hypothesis import Phase, settings\n"
+        "settings.register_profile('mutations', phases=(Phase.explicit, Phase.generate))\n"
+        "settings.load_profile('mutations')\n"
+    )
 
 
 def run(folder: Path) -> tuple[bool, str]:
