@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from dapr_workflow_sdk.authoring.deterministic import Deterministic
 
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    # Python 3.10 has it without a parameter only.
+    _Adapter = logging.LoggerAdapter
+
 T = TypeVar("T")
 
 
@@ -356,7 +361,7 @@ class DaprWorkflowContext:
         self._calls.continue_as_new(new_input, save_events)
 
 
-class ReplaySafeLogger(logging.LoggerAdapter[logging.Logger]):
+class ReplaySafeLogger(_Adapter):
     """A logger for workflow code: silent on replay, and each line names the workflow and the instance."""
 
     def __init__(self, calls: WorkflowCalls) -> None:
