@@ -20,6 +20,7 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -202,6 +203,9 @@ def _main() -> None:
             return
         found = {case.name: TOOLS[name](case, url) for case in cases() if not chosen or case.name in chosen}
     sys.stdout.write(json.dumps({case: findings for case, findings in found.items() if findings}))
+    sys.stdout.flush()
+    # Runs that do not let go would hold up the end of the process.
+    os._exit(0)
 
 
 if __name__ == "__main__":
