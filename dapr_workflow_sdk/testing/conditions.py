@@ -12,7 +12,7 @@ import os
 import random
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +100,7 @@ class Entropy:
 
 
 @contextlib.contextmanager
-def _zone(name: str) -> Iterator[None]:
+def _zone(name: str) -> Generator[None, None, None]:
     before = os.environ.get("TZ")
     _set_zone(name)
     try:
@@ -118,7 +118,7 @@ def _set_zone(name: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _counters(clock: float) -> Iterator[None]:
+def _counters(clock: float) -> Generator[None, None, None]:
     """Counters that stand still as the clock does."""
     before = {name: getattr(time, name) for name in (*_COUNTERS, *(f"{name}_ns" for name in _COUNTERS))}
     stands = clock - START + 1_000_000.0

@@ -101,6 +101,14 @@ RULES: dict[str, _Rule] = {
         "goes on does work that the history knows nothing of.",
         "Catch Exception, not BaseException, and do not call activities in finally.",
     ),
+    "mistake": _Rule(
+        "The code raises an error that nobody raises on purpose, or gives a value that no payload can hold.",
+        "Mend the code; payloads are JSON, dataclasses, pydantic models and the like.",
+    ),
+    "waits-for-nothing": _Rule(
+        "Nothing was called, no timer is set and no event is awaited, so the instance hangs for ever.",
+        "Wait for tasks that the context gives, and make none yourself.",
+    ),
     "not-a-task": _Rule(
         "Workflow code waits for tasks of its context only.", "Yield what ctx.call_activity() returns."
     ),

@@ -110,7 +110,8 @@ class Observer:
         """Watches until left."""
         _install()
         self._thread = threading.get_ident()
-        real = os._Environ.__getitem__  # pyright: ignore[reportPrivateUsage]
+        environ: Any = os._Environ
+        real = environ.__getitem__
         # The first time that a name is asked for, of whatever is there.
         observer = self
 
@@ -121,7 +122,7 @@ class Observer:
         began = _clock()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
-            os._Environ.__getitem__ = asked  # type: ignore[method-assign]
+            environ.__getitem__ = asked
             _WATCHING.append(self)
             before = sys.getprofile()
             sys.setprofile(self._profile)
@@ -134,7 +135,7 @@ class Observer:
                 alarm.cancel()
                 sys.setprofile(before)
                 _WATCHING.remove(self)
-                os._Environ.__getitem__ = real  # type: ignore[method-assign]
+                environ.__getitem__ = real
                 self.slowest = max(self.slowest, _clock() - began)
         for warning in caught:
             text = str(warning.message)

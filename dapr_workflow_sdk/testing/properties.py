@@ -16,9 +16,9 @@ from dapr_workflow_sdk.testing.executions import Execution
 from dapr_workflow_sdk.testing.simulation import PlayedTurn, told
 
 # Errors by which this package says that workflow code broke a rule.
-RULE_ERRORS = frozenset({"NonDeterminismError", "AuthoringError", "PayloadError"})
+RULE_ERRORS = frozenset({"NonDeterminismError", "AuthoringError"})
 # Errors that nobody raises on purpose.
-_MISTAKES = frozenset({"TypeError", "AttributeError", "NameError", "UnboundLocalError"})
+_MISTAKES = frozenset({"PayloadError", "TypeError", "AttributeError", "NameError", "UnboundLocalError"})
 _TOO_EARLY = "The task has not completed yet"
 
 
@@ -87,7 +87,7 @@ def completes(
     failure = execution.failure
     if failure is not None and breaks_a_rule(failure):
         raise AssertionError(f"Workflow {execution.workflow!r} breaks a rule: {failure}.\n{execution.timeline()}")
-    if failure is not None and (failure.error_type in _MISTAKES or _TOO_EARLY in failure.message):
+    if failure is not None and is_mistake(failure):
         raise AssertionError(f"Workflow {execution.workflow!r} fails by mistake: {failure}.\n{execution.timeline()}")
     if execution.status not in statuses:
         wanted = " or ".join(status.name for status in statuses)
@@ -119,6 +119,11 @@ def leaves_when_dropped(execution: Execution) -> None:
                 f"Workflow {execution.workflow!r} goes on when it is dropped after turn {number}, where it waits at "
                 f"{at(place)}.\n{execution.timeline()}"
             )
+
+
+def is_mistake(failure: FailureDetails) -> bool:
+    """Whether a workflow failed with an error that nobody raises on purpose."""
+    return failure.error_type in _MISTAKES or _TOO_EARLY in failure.message
 
 
 def breaks_a_rule(failure: FailureDetails) -> bool:

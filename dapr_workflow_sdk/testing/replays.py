@@ -84,10 +84,18 @@ def chosen(turns: Sequence[PlayedTurn]) -> list[PlayedTurn]:
 
 
 def replay_fresh(
-    turns: Iterable[PlayedTurn], registry: Registry, watch: Watch, converter: Converter, conditions: Conditions
+    turns: Iterable[PlayedTurn],
+    registry: Registry,
+    watch: Watch,
+    converter: Converter,
+    conditions: Conditions,
+    observer: Observer | None = None,
 ) -> list[Asked]:
     """Replays each turn from the start of its history, as a worker does that does not have the instance in memory."""
-    return [asked_by(watch, PinnedTurns(conditions), turn, registry, converter, ParkedInstances(0)) for turn in turns]
+    return [
+        asked_by(watch, PinnedTurns(conditions, observer), turn, registry, converter, ParkedInstances(0))
+        for turn in turns
+    ]
 
 
 def replay_parked(

@@ -84,7 +84,8 @@ class Answers:
         """Registers the activities; for the rest see `executions`."""
         self._results: dict[str, Results] = {}
         if isinstance(activities, Mapping):
-            for activity, results in activities.items():
+            given: Mapping[Function | str, Results] = activities
+            for activity, results in given.items():
                 self._results[_register(registry, activity)] = results
         else:
             for activity in activities:
@@ -92,7 +93,8 @@ class Answers:
         self._failures: dict[str, tuple[BaseException, ...]] = {}
         self._any: tuple[BaseException, ...] = ()
         if isinstance(failures, Mapping):
-            for activity, errors in failures.items():
+            named: Mapping[Function | str, Iterable[BaseException]] = failures
+            for activity, errors in named.items():
                 name = activity if isinstance(activity, str) else registry.name_for("activity", activity)
                 self._failures[name] = tuple(errors)
         else:

@@ -153,21 +153,29 @@ class Watch:
         place = waiting_place(running)
         refused = run.instance._refusals
         try:
-            running.close()
-        except RuntimeError:
+            # As `close` does, which does not tell whether the code took it for an order to end.
+            running.throw(GeneratorExit)
+        except GeneratorExit:
+            pass
+        except StopIteration:
             run.stubborn = place
-            # Python would close it again, and complain, when it frees it.
-            _STUBBORN.append(running)
         except BaseException:  # noqa: BLE001, S110 - what code raises as it unwinds tells nobody anything
             pass
+        else:
+            run.stubborn = place
+            # Python would close it, and complain, when it frees it.
+            _STUBBORN.append(running)
         if run.instance._refusals > refused:
             run.stubborn = place
 
     def _note(self, run: Run, yielded: Any) -> None:
-        if not isinstance(yielded, Task) or id(yielded) in run.awaited:
+        if not isinstance(yielded, Task):
             return
-        self._kept.append(yielded)
-        run.awaited.add(id(yielded))  # pyright: ignore[reportUnknownArgumentType]
+        task: Any = yielded
+        if id(task) in run.awaited:
+            return
+        self._kept.append(task)
+        run.awaited.add(id(task))
         if isinstance(yielded, WhenAllTask | WhenAnyTask):
             for part in yielded.get_tasks():
                 self._note(run, part)

@@ -23,6 +23,10 @@ Fault = Literal["suspend", "crash", "redeliver", "duplicate", "early", "late"]
 FAULTS: frozenset[Fault] = frozenset({"suspend", "crash", "redeliver", "duplicate", "early", "late"})
 
 
+# Why an execution has not ended where the code waits for nothing that anybody knows of.
+NOTHING_COMES = "nothing more happens"
+
+
 class Chooser(Protocol):
     """What decides."""
 
@@ -124,7 +128,7 @@ class World:
             why = ""
         elif not why:
             waits = open_wait(read_story(events))
-            why = f"it waits for {waits}, and nothing more happens" if waits else "nothing more happens"
+            why = f"it waits for {waits}, and nothing more happens" if waits else NOTHING_COMES
         return execution_from(
             name,
             value,

@@ -15,7 +15,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from dapr_workflow_sdk import TaskFailedError, activity, when_all, when_any, workflow
+from dapr_workflow_sdk import Task, TaskFailedError, activity, when_all, when_any, workflow
 
 IMPORTED = dt.datetime.now()
 LOADED_BY = os.getpid()
@@ -219,6 +219,25 @@ def cleans_up_when_dropped(ctx: Any) -> Any:
         yield ctx.call_activity(step)
     finally:
         yield ctx.call_activity(other)
+
+
+@workflow
+def takes_the_end_for_an_answer(ctx: Any) -> Any:
+    try:
+        yield ctx.call_activity(step)
+    except BaseException:
+        return "failed"
+
+
+@workflow
+def adds_a_task(ctx: Any) -> Any:
+    total = yield ctx.call_activity(step, input=1)
+    return total + "2"
+
+
+@workflow
+def waits_for_its_own_task(ctx: Any) -> Any:
+    yield Task()
 
 
 @workflow

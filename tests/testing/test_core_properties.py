@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dapr_workflow_sdk import RetryPolicy, TaskFailedError, WorkflowStatus, when_all, when_any
+from dapr_workflow_sdk.authoring.definitions import Registry
+from dapr_workflow_sdk.replay.parked import ParkedInstances
+from dapr_workflow_sdk.replay.turn import run_turn
 from dapr_workflow_sdk.testing.executions import Execution
 from dapr_workflow_sdk.testing.properties import completes, leaves_when_dropped, prefixes_equal, replays_equal
+from dapr_workflow_sdk.testing.simulation import INSTANCE, Simulation
 from dapr_workflow_sdk.testing.strategies import executions
 from tests.strategies import QUICK
 
@@ -69,6 +73,7 @@ def ids(ctx: Any, _: Any) -> Any:
     unused = ctx.create_timer(timedelta(days=1))
     made.append(str(ctx.new_guid()))
     yield ctx.call_activity(note, input=len(made))
+    ctx.create_timer(timedelta(days=2))
     return [made, unused.is_complete]
 
 
@@ -82,6 +87,9 @@ def check(execution: Execution) -> None:
         assert numbers == sorted(set(numbers)), execution
         if numbers and not turn.past and turn.output.outcome is None:
             assert numbers[0] == 1, execution
+        if turn.output.outcome is not None:
+            # Nobody waits for timers any more.
+            assert not any(action.HasField("createTimer") for action in turn.output.actions), execution
         # While it is suspended, an instance asks for nothing.
         paused = False
         for event in (*turn.past, *turn.new):
@@ -135,3 +143,84 @@ def test_ids_do_not_repeat(execution: Execution) -> None:
     # A timer that nobody waits for is set once.
     timers = [event for event in execution.events if event.WhichOneof("eventType") == "timerCreated"]
     assert len(timers) == 1, execution
+
+
+def chain(ctx: Any, length: int) -> Any:
+    done = []
+    for number in range(length):
+        done.append((yield ctx.call_activity(double, input=number)))
+    return done
+
+
+def waits_between(ctx: Any, waits: int) -> Any:
+    heard = []
+    for number in range(waits):
+        heard.append((yield ctx.wait_for_external_event(f"e{number}")))
+        yield ctx.call_activity(note, input=number)
+    return heard
+
+
+@QUICK
+@given(st.lists(st.integers(0, 99), min_size=3, max_size=6))
+def test_events_that_come_early_are_taken_in_their_order(numbers: list[int]) -> None:
+    registry = Registry(module_level=False)
+    registry.add("workflow", collects)
+    with Simulation(registry) as simulation:
+        simulation.start("collects", [])
+        for number in numbers:
+            simulation.raise_event("number", number)
+        while simulation.turns:
+            simulation.take_turn(simulation.turns[0])
+        assert simulation.state().output.value == str(numbers[:3])
+
+
+@QUICK
+@given(executions(chain, st.integers(2, 4), activities={double: None}, failures=(), faults=()), st.data())
+def test_results_that_come_before_their_call_are_kept(execution: Execution, data: st.DataObject) -> None:
+    """A turn may be lost after its calls were sent on their way; their results then come before the turn is repeated."""
+    turns = execution.turns
+    first = data.draw(st.integers(1, len(turns) - 2))
+    early, late = turns[first + 1].new[1:], turns[first].new[1:]
+    output = run_turn(
+        INSTANCE,
+        turns[first].past,
+        [turns[first].new[0], *early, *late],
+        execution.registry,
+        execution.converter,
+        ParkedInstances(0),
+    )
+    assert output.outcome is None or output.outcome.failure is None
+    assert (turns[first + 1].output.outcome is None) == (output.outcome is None)
+    assert output.actions[-1].id == turns[first + 1].output.actions[-1].id
+
+
+@QUICK
+@given(
+    executions(
+        waits_between,
+        st.integers(1, 3),
+        activities=[note],
+        failures=(),
+        faults=(),
+        events={f"e{n}": st.just(n) for n in range(3)},
+    )
+)
+def test_histories_without_the_timers_of_endless_waits_replay(execution: Execution) -> None:
+    """Older SDKs give such waits no timer, and no number."""
+    dropped: list[int] = []
+    older = []
+    for event in execution.events[:-1]:
+        if event.WhichOneof("eventType") == "timerCreated":
+            dropped.append(event.eventId)
+            continue
+        copy = type(event)()
+        copy.CopyFrom(event)
+        if copy.eventId > 0:
+            copy.eventId -= sum(number < copy.eventId for number in dropped)
+        if copy.HasField("taskCompleted"):
+            number = copy.taskCompleted.taskScheduledId
+            copy.taskCompleted.taskScheduledId -= sum(known < number for known in dropped)
+        older.append(copy)
+    output = run_turn(INSTANCE, older, [older[0]], execution.registry, execution.converter, ParkedInstances(0))
+    assert output.outcome is not None
+    assert output.outcome.result == str(list(range(execution.input))), output.outcome

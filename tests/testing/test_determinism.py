@@ -79,6 +79,9 @@ RULES = [
     (breaking.forgets_an_await, "never-awaited", None, "coroutine '_helper' was never awaited"),
     (breaking.catches_everything, "swallows-exit", 'wait_for_external_event("go")', "goes on when it is dropped"),
     (breaking.cleans_up_when_dropped, "swallows-exit", None, "goes on when it is dropped"),
+    (breaking.takes_the_end_for_an_answer, "swallows-exit", None, "goes on when it is dropped"),
+    (breaking.adds_a_task, "mistake", None, "fails with TypeError"),
+    (breaking.waits_for_its_own_task, "waits-for-nothing", "yield Task()", "waits here for what can never come"),
     (breaking.yields_a_value, "not-a-task", 'yield "Hello"', "'Hello' of type str, which is not a task"),
     (breaking.leaks_its_context, "context-outside", None, "was used outside of the workflow's own code"),
 ]
