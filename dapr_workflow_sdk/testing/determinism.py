@@ -10,7 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from dapr_workflow_sdk.authoring.definitions import Registry
 from dapr_workflow_sdk.client.state import WorkflowStatus
@@ -160,7 +160,7 @@ class _Check:
         self._name = self._registry.name_for("workflow", workflow)
         self._answers: dict[str, Any] = {}
         if isinstance(activities, Mapping):
-            for activity, answer in activities.items():
+            for activity, answer in cast("Mapping[Function | str, Any]", activities).items():
                 name = activity if isinstance(activity, str) else self._registry.name_for("activity", activity)
                 self._answers[name] = answer
         self._findings: list[Finding] = []

@@ -17,7 +17,7 @@ import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from hypothesis import strategies as st
 
@@ -84,7 +84,7 @@ class Answers:
         """Registers the activities; for the rest see `executions`."""
         self._results: dict[str, Results] = {}
         if isinstance(activities, Mapping):
-            given: Mapping[Function | str, Results] = activities
+            given = cast("Mapping[Function | str, Results]", activities)
             for activity, results in given.items():
                 self._results[_register(registry, activity)] = results
         else:
@@ -93,7 +93,7 @@ class Answers:
         self._failures: dict[str, tuple[BaseException, ...]] = {}
         self._any: tuple[BaseException, ...] = ()
         if isinstance(failures, Mapping):
-            named: Mapping[Function | str, Iterable[BaseException]] = failures
+            named = cast("Mapping[Function | str, Iterable[BaseException]]", failures)
             for activity, errors in named.items():
                 name = activity if isinstance(activity, str) else registry.name_for("activity", activity)
                 self._failures[name] = tuple(errors)

@@ -138,7 +138,8 @@ class Watch:
             except StopIteration as stop:
                 return stop.value
             run.waits = waiting_place(running)
-            self._note(run, yielded)
+            if isinstance(yielded, Task):
+                self._note(run, yielded)
             try:
                 value = yield yielded
             except GeneratorExit:
@@ -168,16 +169,13 @@ class Watch:
         if run.instance._refusals > refused:
             run.stubborn = place
 
-    def _note(self, run: Run, yielded: Any) -> None:
-        if not isinstance(yielded, Task):
-            return
-        task: Any = yielded
+    def _note(self, run: Run, task: Task[Any]) -> None:
         if id(task) in run.awaited:
             return
         self._kept.append(task)
         run.awaited.add(id(task))
-        if isinstance(yielded, WhenAllTask | WhenAnyTask):
-            for part in yielded.get_tasks():
+        if isinstance(task, WhenAllTask | WhenAnyTask):
+            for part in task.get_tasks():
                 self._note(run, part)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from dapr_workflow_sdk import RegistrationError, TaskFailedError, WorkflowStatus, when_all, when_any
+from dapr_workflow_sdk.testing import Replayer, load_history
 from dapr_workflow_sdk.testing.executions import Execution
 from dapr_workflow_sdk.testing.properties import (
     at_most_in_flight,
@@ -162,6 +163,9 @@ def test_a_counterexample_is_printed_as_a_timeline(tmp_path: Path) -> None:
     assert document["format"] == "dapr-workflow-history"
     assert document["status"] == "FAILED"
     assert "taskFailed" in document["events"][-2]
+    result = Replayer(workflows=[forgetful]).replay(load_history(file))
+    assert result.ok, result
+    assert result.mismatch is None
 
 
 def test_a_workflow_that_counts_its_turns_does_not_replay() -> None:
