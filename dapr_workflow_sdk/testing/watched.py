@@ -139,7 +139,7 @@ class Watch:
                 return stop.value
             run.waits = waiting_place(running)
             if isinstance(yielded, Task):
-                self._note(run, yielded)
+                self._note(run, yielded)  # pyright: ignore[reportUnknownArgumentType]
             try:
                 value = yield yielded
             except GeneratorExit:
