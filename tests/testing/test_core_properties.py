@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from dapr_workflow_sdk.testing.executions import Execution
 from dapr_workflow_sdk.testing.properties import completes, leaves_when_dropped, prefixes_equal, replays_equal
 from dapr_workflow_sdk.testing.simulation import INSTANCE, Simulation
 from dapr_workflow_sdk.testing.strategies import executions
+from dapr_workflow_sdk.testing.world import Calm, Raises, World
 from tests.strategies import QUICK
 
 PATIENTLY = RetryPolicy(first_retry_interval=timedelta(seconds=1), max_number_of_attempts=3)
@@ -145,6 +147,21 @@ def test_ids_do_not_repeat(execution: Execution) -> None:
     assert len(timers) == 1, execution
 
 
+def listens(ctx: Any, seen: list[int]) -> Any:
+    """Takes three events without continuing as new."""
+    for _ in range(3):
+        seen = [*seen, (yield ctx.wait_for_external_event("number"))]
+    return seen
+
+
+def hears_of_failure(ctx: Any, _: Any) -> Any:
+    yield ctx.wait_for_external_event("go")
+    try:
+        yield ctx.call_activity(double, input=1)
+    except TaskFailedError as error:
+        return str(error)
+
+
 def chain(ctx: Any, length: int) -> Any:
     done = []
     for number in range(length):
@@ -161,12 +178,12 @@ def waits_between(ctx: Any, waits: int) -> Any:
 
 
 @QUICK
-@given(st.lists(st.integers(0, 99), min_size=3, max_size=6))
-def test_events_that_come_early_are_taken_in_their_order(numbers: list[int]) -> None:
+@given(st.lists(st.integers(0, 99), min_size=3, max_size=6, unique=True), st.sampled_from([collects, listens]))
+def test_events_that_come_early_are_taken_in_their_order(numbers: list[int], workflow: Any) -> None:
     registry = Registry(module_level=False)
-    registry.add("workflow", collects)
+    registry.add("workflow", workflow)
     with Simulation(registry) as simulation:
-        simulation.start("collects", [])
+        simulation.start(workflow.__name__, [])
         for number in numbers:
             simulation.raise_event("number", number)
         while simulation.turns:
@@ -194,6 +211,28 @@ def test_results_that_come_before_their_call_are_kept(execution: Execution, data
     assert output.actions[-1].id == turns[first + 1].output.actions[-1].id
 
 
+def without_timers(events: Sequence[Any]) -> list[Any]:
+    """A history as an SDK writes it that gives waits no timers, and no numbers."""
+    dropped: list[int] = []
+    older = []
+    for event in events:
+        if event.WhichOneof("eventType") == "timerCreated":
+            dropped.append(event.eventId)
+            continue
+        copy = type(event)()
+        copy.CopyFrom(event)
+        if copy.eventId > 0:
+            copy.eventId -= sum(number < copy.eventId for number in dropped)
+        if copy.HasField("taskCompleted"):
+            number = copy.taskCompleted.taskScheduledId
+            copy.taskCompleted.taskScheduledId -= sum(known < number for known in dropped)
+        if copy.HasField("taskFailed"):
+            number = copy.taskFailed.taskScheduledId
+            copy.taskFailed.taskScheduledId -= sum(known < number for known in dropped)
+        older.append(copy)
+    return older
+
+
 @QUICK
 @given(
     executions(
@@ -207,20 +246,21 @@ def test_results_that_come_before_their_call_are_kept(execution: Execution, data
 )
 def test_histories_without_the_timers_of_endless_waits_replay(execution: Execution) -> None:
     """Older SDKs give such waits no timer, and no number."""
-    dropped: list[int] = []
-    older = []
-    for event in execution.events[:-1]:
-        if event.WhichOneof("eventType") == "timerCreated":
-            dropped.append(event.eventId)
-            continue
-        copy = type(event)()
-        copy.CopyFrom(event)
-        if copy.eventId > 0:
-            copy.eventId -= sum(number < copy.eventId for number in dropped)
-        if copy.HasField("taskCompleted"):
-            number = copy.taskCompleted.taskScheduledId
-            copy.taskCompleted.taskScheduledId -= sum(known < number for known in dropped)
-        older.append(copy)
+    older = without_timers(execution.events[:-1])
     output = run_turn(INSTANCE, older, [older[0]], execution.registry, execution.converter, ParkedInstances(0))
     assert output.outcome is not None
     assert output.outcome.result == str(list(range(execution.input))), output.outcome
+
+
+def test_a_call_whose_number_has_moved_is_told_by_its_new_one() -> None:
+    registry = Registry(module_level=False)
+    registry.add("workflow", hears_of_failure)
+    with Simulation(registry) as simulation:
+        answer = Raises(ValueError("no"))
+        world = World(simulation, Calm(), answer=lambda _: answer, events={"go": lambda: None})
+        execution = world.play("hears_of_failure")
+    assert execution.result == "simulated: Activity task #2 failed: no"
+    older = without_timers(execution.events[:-1])
+    output = run_turn(INSTANCE, older, [older[0]], registry, execution.converter, ParkedInstances(0))
+    assert output.outcome is not None
+    assert output.outcome.result == '"simulated: Activity task #1 failed: no"'
