@@ -148,7 +148,8 @@ def test_ids_do_not_repeat(execution: Execution) -> None:
 
 
 def listens(ctx: Any, seen: list[int]) -> Any:
-    """Takes three events without continuing as new."""
+    """Takes three events without continuing as new, and not at once."""
+    yield ctx.call_activity(double, input=1)
     for _ in range(3):
         seen = [*seen, (yield ctx.wait_for_external_event("number"))]
     return seen
@@ -182,12 +183,16 @@ def waits_between(ctx: Any, waits: int) -> Any:
 def test_events_that_come_early_are_taken_in_their_order(numbers: list[int], workflow: Any) -> None:
     registry = Registry(module_level=False)
     registry.add("workflow", workflow)
+    registry.add("activity", double)
     with Simulation(registry) as simulation:
         simulation.start(workflow.__name__, [])
         for number in numbers:
             simulation.raise_event("number", number)
-        while simulation.turns:
-            simulation.take_turn(simulation.turns[0])
+        while simulation.turns or simulation.activities:
+            if simulation.turns:
+                simulation.take_turn(simulation.turns[0])
+            else:
+                simulation.run(simulation.activities[0])
         assert simulation.state().output.value == str(numbers[:3])
 
 
