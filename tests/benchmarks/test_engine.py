@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "benchmarks" / "engine.py"
-RACES = {"sqlite", "grpc", "memory", "latency", "fan-out"}
+RACES = {"sqlite", "sqlite-one", "grpc", "memory", "latency", "fan-out"}
 SCALING = {"growth", "waiting", "history"}
 
 
