@@ -302,7 +302,7 @@ def test_results_are_drawn_as_annotated() -> None:
     def asks(ctx: Any, item: str) -> Any:
         return (yield ctx.call_activity(charge, input=item))
 
-    strategy = executions(asks, activities=[charge], failures=())
+    strategy = executions(asks, st.just("chair"), activities=[charge], failures=())
     execution = find(strategy, lambda e: (e.result or 0) > 1000, settings=SEARCH)
     assert execution.result == 1001
 
