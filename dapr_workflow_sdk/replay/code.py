@@ -10,6 +10,7 @@ from typing import Any, cast
 from dapr_workflow_sdk.authoring.tasks import Task
 from dapr_workflow_sdk.replay.calls import Place
 from dapr_workflow_sdk.replay.explanation import waiting_place
+from dapr_workflow_sdk.replay.stubbornness import keep_for_ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,12 @@ End = Returned | Raised | NotATask
 
 # How often code that waits again while it unwinds is asked to end.
 _MOST_UNWINDING = 10
-_STUBBORN: list[object] = []
 
 
 class Code:
     """Runs the code from one wait to the next. `start` and `resume` return how it ended, or None while it waits."""
 
-    __slots__ = ("_running", "awaited", "closed", "inside", "leaving")
+    __slots__ = ("_running", "awaited", "closed", "inside", "leaving", "stubborn")
 
     def __init__(self) -> None:
         """Nothing runs yet."""
@@ -54,6 +54,8 @@ class Code:
         # Whether the code runs right now: its context may only be used then.
         self.inside = False
         self.closed = False
+        # Whether it went on when it was asked to end, again and again.
+        self.stubborn = False
         # Set by the code's wish to continue as new: it is over at its next wait.
         self.leaving = False
 
@@ -129,5 +131,5 @@ class Code:
             except BaseException:  # noqa: BLE001, S112 - code that yields or raises as it unwinds has no one to tell
                 continue
             return
-        # It catches everything and goes on for ever. Python would try again, and complain, when it frees the code.
-        _STUBBORN.append(running)
+        self.stubborn = True
+        keep_for_ever(running)

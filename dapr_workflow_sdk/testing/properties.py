@@ -7,7 +7,6 @@ from typing import Any
 
 from dapr_workflow_sdk.client.state import WorkflowStatus
 from dapr_workflow_sdk.errors import FailureDetails
-from dapr_workflow_sdk.replay.code import _STUBBORN
 from dapr_workflow_sdk.replay.explanation import at
 from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.replay.turn import TurnOutput, run_turn
@@ -112,9 +111,9 @@ def leaves_when_dropped(execution: Execution) -> None:
         if found is None:
             continue  # It has ended.
         instance, _ = found
-        place, stubborn = instance._code.place, len(_STUBBORN)
+        place = instance._code.place
         instance.close()
-        if instance._refusals or len(_STUBBORN) > stubborn:
+        if instance._refusals or instance._code.stubborn:
             raise AssertionError(
                 f"Workflow {execution.workflow!r} goes on when it is dropped after turn {number}, where it waits at "
                 f"{at(place)}.\n{execution.timeline()}"

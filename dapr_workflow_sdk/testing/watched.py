@@ -13,6 +13,7 @@ from dapr_workflow_sdk.authoring.tasks import Task, WhenAllTask, WhenAnyTask
 from dapr_workflow_sdk.replay.calls import Call, Place, TimerCall
 from dapr_workflow_sdk.replay.explanation import waiting_place
 from dapr_workflow_sdk.replay.ledger import Ledger
+from dapr_workflow_sdk.replay.stubbornness import keep_for_ever
 
 
 @dataclass
@@ -68,9 +69,6 @@ class _WatchedLedger(Ledger):
     def add(self, call: Call) -> None:
         self._run.calls.append(call)
         super().add(call)
-
-
-_STUBBORN: list[object] = []
 
 
 class Watch:
@@ -164,8 +162,7 @@ class Watch:
             pass
         else:
             run.stubborn = place
-            # Python would close it, and complain, when it frees it.
-            _STUBBORN.append(running)
+            keep_for_ever(running)
         if run.instance._refusals > refused:
             run.stubborn = place
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Generator
 from datetime import timedelta
 from typing import Any
@@ -374,3 +376,31 @@ class TestCarryover:
         event = raised("go", "1")
         output = play(_renewing, event, timer_fired(1))
         assert list(output.actions[-1].completeWorkflow.carryoverEvents) == [event]
+
+
+def test_a_process_ends_whatever_code_that_was_dropped_catches() -> None:
+    """At the end of a process what the code calls is gone, so that it gets errors only, and catches them for ever."""
+    program = """
+from dapr_workflow_sdk.authoring.tasks import Task
+from dapr_workflow_sdk.replay.code import Code
+
+class Gone:
+    def __call__(self):
+        return Task()
+
+call = Gone()
+
+def never_gives_up(ctx):
+    while True:
+        try:
+            yield call()
+        except BaseException:
+            continue
+
+code = Code()
+code.start(never_gives_up, None)
+code.close()
+print(code.stubborn)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert (run.stdout, run.stderr) == ("True\n", "")
