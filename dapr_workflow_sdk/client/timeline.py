@@ -45,6 +45,12 @@ class Entry:
     child: str = ""
     more: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """What happened, without payload and failure."""
+        text = f"{self.says} {self.name}" if self.name else self.says
+        return f"{text} #{self.call}{self.more}" if self.call is not None else f"{text}{self.more}"
+
     def document(self, begun: int) -> dict[str, Any]:
         """The entry for programs; keys that do not apply are left out."""
         document: dict[str, Any] = {

@@ -196,12 +196,7 @@ def story_lines(story: Story) -> list[str]:
 
 def entry_text(entry: Entry) -> str:
     """What happened, in one line of plain text."""
-    text = entry.says
-    if entry.name:
-        text += f" {entry.name}"
-    if entry.call is not None:
-        text += f" #{entry.call}"
-    text += entry.more
+    text = entry.sentence
     if entry.failure is not None:
         detail = " ".join(f"{entry.failure.error_type}: {entry.failure.message}".split())
     else:

@@ -43,12 +43,7 @@ def _after(nanoseconds: int) -> str:
 
 
 def _told(entry: Entry) -> str:
-    text = entry.says
-    if entry.name:
-        text += f" {entry.name}"
-    if entry.call is not None:
-        text += f" #{entry.call}"
-    text += entry.more
+    text = entry.sentence
     if entry.failure is not None:
         return f"{text}  {_short(f'{entry.failure.error_type}: {entry.failure.message}')}"
     return f"{text}  {_short(_payload(entry.payload))}" if entry.payload else text
