@@ -145,10 +145,10 @@ def test_a_name_that_nobody_has_is_most_likely_a_slip() -> None:
 
     with environment() as env:
         with pytest.raises(
-            ActivityNotRegisteredError, match=r"'chrage' here. Known: .*charge, reserve, ship.*foreign=True"
+            ActivityNotRegisteredError, match=r"'chrage' here. Known: .*charge.*, reserve.*, ship.*foreign=True"
         ):
             env.activity("chrage")
-        env.run(call).assert_failed("ActivityNotRegisteredError", match="Registered: .*charge, reserve, ship")
+        env.run(call).assert_failed("ActivityNotRegisteredError", match="Registered: .*charge.*, reserve.*, ship")
         env.activity("chrage", foreign=True).returns("from afar")
         assert env.run(call).result == "from afar"
         env.activity("chrage").assert_called_once_with(1)
