@@ -18,6 +18,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from dapr_workflow_sdk.engine.clock import Clock, SystemClock
 from dapr_workflow_sdk.engine.identifiers import new_execution_id
+from dapr_workflow_sdk.engine.listening import find_spans
 from dapr_workflow_sdk.engine.live import Live, reached
 from dapr_workflow_sdk.engine.rerun import rerun
 from dapr_workflow_sdk.engine.retention import Janitor, RetentionPolicy
@@ -25,7 +26,6 @@ from dapr_workflow_sdk.engine.runner import InstanceRunner
 from dapr_workflow_sdk.engine.state import LAST_MOMENT, InstanceKey, InstanceRow, InstanceState, describe
 from dapr_workflow_sdk.engine.stores.base import Selection, Store
 from dapr_workflow_sdk.engine.subscription import Subscription
-from dapr_workflow_sdk.engine.tracing import find_spans
 from dapr_workflow_sdk.engine.transitions import event_at
 from dapr_workflow_sdk.taskhub.failures import (
     child_still_runs,
