@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -15,9 +17,21 @@ BAD = {case.name for case in cases() if case.is_bad}
 GOOD = {case.name for case in cases() if not case.is_bad}
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[dict[str, Future[dict[str, list[str]]]]]:
+    """All tools at work, two at a time, each in a process of its own; the longest first."""
+    with ThreadPoolExecutor(2) as pool:
+        yield {tool: pool.submit(measured, tool) for tool in sorted(TOOLS, key=_LONGEST.index, reverse=True)}
+
+
+_LONGEST = "linter replay environment strategies check"
+
+
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_tool_finds_what_the_scores_say_and_accuses_no_good_case(tool: str) -> None:
-    found = measured(tool)
+def test_a_tool_finds_what_the_scores_say_and_accuses_no_good_case(
+    running: dict[str, Future[dict[str, list[str]]]], tool: str
+) -> None:
+    found = running[tool].result()
     accused = {name: found[name] for name in sorted(GOOD & set(found))}
     assert not accused
     expected = {name for name, finders in scores().items() if tool in finders}
