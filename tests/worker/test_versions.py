@@ -16,7 +16,7 @@ from dapr_workflow_sdk import (
     WorkflowState,
     WorkflowStatus,
 )
-from tests.sidecar.cluster import DaprSidecar
+from tests.sidecar.cluster import DaprCluster, DaprSidecar
 from tests.worker.support import Place, eventually, place_of
 
 
@@ -35,7 +35,7 @@ def parked(request: pytest.FixtureRequest) -> int:
 def worker(place: Place, parked: int, *workflows: Callable[..., Any]) -> WorkflowRuntime:
     runtime = place.runtime(max_parked_instances=parked)
     for workflow in workflows:
-        runtime.register_workflow(workflow, name="order")
+        runtime.register_workflow(workflow, name="changing_order")
     return runtime
 
 
@@ -71,11 +71,11 @@ def has_status(client: WorkflowClient, instance_id: str, status: WorkflowStatus)
 def test_old_instances_end_the_old_way_and_new_ones_the_new(place: Place, parked: int) -> None:
     client = place.client()
     with worker(place, parked, old):
-        client.schedule_new_workflow("order", instance_id="old")
+        client.schedule_new_workflow("changing_order", instance_id="old")
         client.raise_workflow_event("old", "paid")
         client.wait_for_workflow_start("old", timeout_in_seconds=10)
     with worker(place, parked, patched):
-        client.schedule_new_workflow("order", instance_id="new")
+        client.schedule_new_workflow("changing_order", instance_id="new")
         client.wait_for_workflow_start("new", timeout_in_seconds=10)
     # Another worker replays both.
     with worker(place, parked, patched):
@@ -89,7 +89,7 @@ def test_old_instances_end_the_old_way_and_new_ones_the_new(place: Place, parked
 def test_code_that_has_lost_a_patch_waits_until_it_is_back(place: Place, parked: int) -> None:
     client = place.client()
     with worker(place, parked, patched):
-        client.schedule_new_workflow("order", instance_id="one")
+        client.schedule_new_workflow("changing_order", instance_id="one")
         client.wait_for_workflow_start("one", timeout_in_seconds=10)
     with worker(place, parked, old):
         client.raise_workflow_event("one", "checked")
@@ -127,17 +127,17 @@ def versioned(place: Place, parked: int, **versions: Callable[..., Any]) -> Work
     """A worker with these versions, the last of them the latest."""
     runtime = place.runtime(max_parked_instances=parked)
     for name, function in versions.items():
-        runtime.register_versioned_workflow(function, name="order", version_name=name, is_latest=True)
+        runtime.register_versioned_workflow(function, name="changing_order", version_name=name, is_latest=True)
     return runtime
 
 
 def test_instances_stay_with_the_version_they_began_with(place: Place, parked: int) -> None:
     client = place.client()
     with versioned(place, parked, v1=first):
-        client.schedule_new_workflow("order", instance_id="one")
+        client.schedule_new_workflow("changing_order", instance_id="one")
         client.wait_for_workflow_start("one", timeout_in_seconds=10)
     with versioned(place, parked, v1=first, v2=second):
-        client.schedule_new_workflow("order", instance_id="two")
+        client.schedule_new_workflow("changing_order", instance_id="two")
         for instance_id in ("one", "two"):
             client.raise_workflow_event(instance_id, "go")
         assert done(client, "one").serialized_output == '"first"'
@@ -149,7 +149,7 @@ def test_an_instance_whose_version_is_gone_waits_until_it_is_back(
 ) -> None:
     client = place.client()
     with versioned(place, parked, v1=first):
-        client.schedule_new_workflow("order", instance_id="one")
+        client.schedule_new_workflow("changing_order", instance_id="one")
         client.wait_for_workflow_start("one", timeout_in_seconds=10)
     with versioned(place, parked, v2=second):
         client.raise_workflow_event("one", "go")
@@ -162,11 +162,11 @@ def test_an_instance_whose_version_is_gone_waits_until_it_is_back(
 def test_versions_are_decorated_and_stay_functions(place: Place) -> None:
     runtime = place.runtime()
 
-    @runtime.versioned_workflow(name="greet", is_latest=False)
+    @runtime.versioned_workflow(name="versioned_greeting", is_latest=False)
     def greet_1(ctx: WorkflowContext) -> str:
         return "hello"
 
-    @runtime.versioned_workflow(name="greet", version_name="polite", is_latest=True)
+    @runtime.versioned_workflow(name="versioned_greeting", version_name="polite", is_latest=True)
     def greet_2(ctx: WorkflowContext) -> str:
         return "good day"
 
@@ -174,21 +174,29 @@ def test_versions_are_decorated_and_stay_functions(place: Place) -> None:
     client = place.client()
     with runtime:
         assert done(client, client.schedule_new_workflow(greet_1)).serialized_output == '"good day"'
-        assert done(client, client.schedule_new_workflow("greet")).serialized_output == '"good day"'
+        assert done(client, client.schedule_new_workflow("versioned_greeting")).serialized_output == '"good day"'
 
 
-def test_a_sidecar_that_keeps_no_versions_is_refused(dapr_sidecar: DaprSidecar) -> None:
-    runtime = WorkflowRuntime("127.0.0.1", dapr_sidecar.grpc_port)
+@pytest.fixture(scope="module")
+def old_sidecar(dapr_cluster: DaprCluster) -> Iterator[DaprSidecar]:
+    """A sidecar of 1.16 that no other test's worker is connected to."""
+    sidecar = dapr_cluster.sidecar("changing-code")
+    yield sidecar
+    sidecar.stop()
+
+
+def test_a_sidecar_that_keeps_no_versions_is_refused(old_sidecar: DaprSidecar) -> None:
+    runtime = WorkflowRuntime("127.0.0.1", old_sidecar.grpc_port)
     runtime.register_versioned_workflow(first, name="order-with-versions", is_latest=True)
     with pytest.raises(NotSupportedError, match="need a Dapr sidecar of version 1.17 or newer"):
         runtime.start()
     assert not runtime.is_worker_ready()
 
 
-def test_a_sidecar_that_keeps_no_patches_is_told_apart(dapr_sidecar: DaprSidecar) -> None:
-    runtime = WorkflowRuntime("127.0.0.1", dapr_sidecar.grpc_port)
+def test_a_sidecar_that_keeps_no_patches_is_told_apart(old_sidecar: DaprSidecar) -> None:
+    runtime = WorkflowRuntime("127.0.0.1", old_sidecar.grpc_port)
     runtime.register_workflow(patched, name="patched-order")
-    with runtime, WorkflowClient("127.0.0.1", dapr_sidecar.grpc_port) as client:
+    with runtime, WorkflowClient("127.0.0.1", old_sidecar.grpc_port) as client:
         with pytest.raises(NotSupportedError, match="need a Dapr sidecar of version 1.17 or newer"):
             runtime.register_versioned_workflow(first, name="order-with-versions", is_latest=True)
         state = done(client, client.schedule_new_workflow("patched-order"))
