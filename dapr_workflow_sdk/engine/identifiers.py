@@ -14,7 +14,7 @@ def tokens() -> Iterator[str]:
 
 
 def new_execution_id() -> str:
-    """What ``str(uuid.uuid4())`` gives, in a third of the time: every turn has one ready in case its run ends."""
+    """What ``str(uuid.uuid4())`` gives, in a third of the time."""
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

@@ -40,7 +40,7 @@ from dapr_workflow_sdk.engine.state import Change, InstanceRow
 from dapr_workflow_sdk.engine.tracing import call_span_id, given, own_span_id
 from dapr_workflow_sdk.taskhub.trace_context import otel_context, to_wire
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import nanoseconds
+from dapr_workflow_sdk.taskhub.wire.values import nanoseconds, status_name
 from dapr_workflow_sdk.version import __version__
 
 logger = logging.getLogger("dapr_workflow_sdk.engine")
@@ -266,7 +266,7 @@ class EngineSpans:
             if following is not None:
                 links.append(Link(following))
         else:
-            status = pb.WorkflowStatus.Name(after.status).removeprefix("WORKFLOW_STATUS_")
+            status = status_name(after.status)
             failure = after.failure
         started = next(event for event in history if event.WhichOneof("eventType") == "executionStarted")
         version = started.executionStarted.version.value

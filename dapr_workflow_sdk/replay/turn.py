@@ -14,6 +14,7 @@ from dapr_workflow_sdk.replay.outcome import Outcome
 from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.replay.parting import PartingError
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import text_of
 
 if TYPE_CHECKING:
     from dapr_workflow_sdk.replay.mismatch import Mismatch
@@ -44,6 +45,18 @@ class TurnOutput:
     mismatch: Mismatch | None = None
     version_name: str | None = None
     patches: Sequence[str] = ()
+
+    def response(self, instance_id: str, token: str) -> pb.WorkflowResponse:
+        """The answer to the task hub that handed out the turn with this token."""
+        response = pb.WorkflowResponse(
+            instanceId=instance_id,
+            actions=self.actions,
+            customStatus=text_of(self.custom_status),
+            completionToken=token,
+        )
+        if self.version_name is not None or self.patches:
+            response.version.CopyFrom(pb.WorkflowVersion(name=self.version_name, patches=self.patches))
+        return response
 
 
 class HistoryGapError(Exception):

@@ -11,6 +11,7 @@ from dapr_workflow_sdk.replay.explanation import at
 from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.replay.turn import TurnOutput, run_turn
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import status_name
 from dapr_workflow_sdk.testing.executions import Execution
 from dapr_workflow_sdk.testing.simulation import PlayedTurn, told
 
@@ -236,7 +237,7 @@ def action_text(action: pb.WorkflowAction) -> str:
         if complete.HasField("failureDetails"):
             failure = complete.failureDetails
             return f"to fail with {failure.errorType}: {failure.errorMessage}"
-        status = pb.WorkflowStatus.Name(complete.workflowStatus).removeprefix("WORKFLOW_STATUS_")
+        status = status_name(complete.workflowStatus)
         return f"to end {status} with {complete.result.value or 'nothing'}"
     return f"call {action.id}: {kind}"
 

@@ -20,6 +20,7 @@ from dapr_workflow_sdk.replay.steps import StepKind
 from dapr_workflow_sdk.replay.trace import retrace
 from dapr_workflow_sdk.replay.turn import TurnOutput, run_turn
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import status_name
 from dapr_workflow_sdk.testing.history_files import WorkflowHistory, history_of, load_histories
 from dapr_workflow_sdk.testing.recorded_turns import TurnCheck, recorded_turns
 
@@ -311,7 +312,7 @@ def _action(action: pb.WorkflowAction) -> ReplayAction:
     kind = action.WhichOneof("workflowActionType") or ""
     asked: Any = getattr(action, kind)
     if kind == "completeWorkflow":
-        status = pb.WorkflowStatus.Name(asked.workflowStatus).removeprefix("WORKFLOW_STATUS_")
+        status = status_name(asked.workflowStatus)
         return ReplayAction("end", action.id, status, asked.result.value if asked.HasField("result") else None)
     if kind == "createTimer":
         origin = asked.WhichOneof("origin")

@@ -224,14 +224,7 @@ class Simulation:
         output = self._turn(item.instance_id, past, new, self.registry, self.converter, self.parked)
         self.played.append(PlayedTurn(item.instance_id, execution_of(past, new), past, new, output, answer))
         if answer:
-            response = pb.WorkflowResponse(
-                instanceId=item.instance_id,
-                actions=output.actions,
-                customStatus=text_of(output.custom_status),
-                completionToken=item.token,
-            )
-            if output.version_name is not None or output.patches:
-                response.version.CopyFrom(pb.WorkflowVersion(name=output.version_name, patches=output.patches))
+            response = output.response(item.instance_id, item.token)
             await self.hub.complete_turn(response)
         else:
             await self.hub.abandon(item.token, turn=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dapr_workflow_sdk.replay.steps import is_optional, recorded_step
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
+from dapr_workflow_sdk.taskhub.wire.values import status_name
 from dapr_workflow_sdk.testing.history_files import WorkflowHistory
 
 
@@ -35,7 +36,7 @@ def _line(event: pb.HistoryEvent) -> str | None:
         return f"event {event.eventRaised.name!r}{_with(event.eventRaised.input.value)}"
     if kind == "executionCompleted":
         completed_as = event.executionCompleted
-        status = pb.WorkflowStatus.Name(completed_as.workflowStatus).removeprefix("WORKFLOW_STATUS_")
+        status = status_name(completed_as.workflowStatus)
         return f"end: {status}{_with(completed_as.result.value)}"
     return None
 

@@ -17,7 +17,7 @@ from dapr_workflow_sdk.replay.parked import ParkedInstances
 from dapr_workflow_sdk.replay.turn import HistoryGapError, run_turn
 from dapr_workflow_sdk.taskhub.port import ActivityItem, TaskHub, TurnItem, WorkItem
 from dapr_workflow_sdk.taskhub.wire import workflow_taskhub_pb2 as pb
-from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire, text_of
+from dapr_workflow_sdk.taskhub.wire.values import failure_to_wire
 from dapr_workflow_sdk.worker.activities import ActivityRunner
 from dapr_workflow_sdk.worker.delivery import R, Session, deliver, oversize_activity, oversize_turn
 from dapr_workflow_sdk.worker.traces import leave, turn_traces
@@ -130,14 +130,7 @@ class Dispatcher:
                 logger.warning("%s %s: %s", output.workflow_name, item.instance_id, notice)
             if output.outcome is not None and output.outcome.failure is not None:
                 logger.info("%s %s failed: %s", output.workflow_name, item.instance_id, output.outcome.failure)
-            response = pb.WorkflowResponse(
-                instanceId=item.instance_id,
-                actions=output.actions,
-                customStatus=text_of(output.custom_status),
-                completionToken=item.token,
-            )
-            if output.version_name is not None or output.patches:
-                response.version.CopyFrom(pb.WorkflowVersion(name=output.version_name, patches=output.patches))
+            response = output.response(item.instance_id, item.token)
             if output.mismatch is not None:
                 logger.error("%s", output.mismatch)
                 if self._stalls:
